@@ -65,4 +65,7 @@ type Access struct {
 	// Filtered is true for a list of projects from which the gateway drops, in the answer, what
 	// the caller may not see.
 	Filtered bool
+	// Crossing is true when a document that is allowed at its root walks out of what its root names
+	// (crossings.go). The gateway enforces it where it is the only judge (design section 3, step 4).
+	Crossing bool
 }
