@@ -32,16 +32,22 @@ const (
 	TeamReadMembers      Permission = "team:read_members"           // who is in the team
 	TeamManage           Permission = "team:manage"                 // members, roles, settings, webhooks, secrets
 	TeamCreateServiceAcc Permission = "team:create_service_account" // service accounts of the team
+	// TeamJoin is adding oneself to a team, or raising one's own role in it; adding others is
+	// TeamManage. Every door asks for it when the caller is also the one who is added (ENV-9, ENV-23).
+	TeamJoin Permission = "team:join"
 )
 
 // Permissions on the organization, the server and oneself.
 const (
 	OrganizationRead   Permission = "organization:read"   // its name, its registries
 	OrganizationManage Permission = "organization:manage" // users, teams, roles, every key
-	TeamCreate         Permission = "team:create"         // a new team (ORG-12)
-	ServerRead         Permission = "server:read"         // server info, feature list, introspection
-	SelfRead           Permission = "self:read"           // who am I
-	SelfUpdate         Permission = "self:update"         // one's own keys and settings
+	// OrganizationProvision is keeping users, teams and roles in step from outside: SCIM, and looking
+	// users up. Organization service accounts may do this and no other administration (SA-18).
+	OrganizationProvision Permission = "organization:provision"
+	TeamCreate            Permission = "team:create" // a new team (ORG-12)
+	ServerRead            Permission = "server:read" // server info, feature list, introspection
+	SelfRead              Permission = "self:read"   // who am I
+	SelfUpdate            Permission = "self:update" // one's own keys and settings
 	// Unplaced is asked for what the gateway cannot place in a project or entity: an unknown root
 	// field, an id that hides its project. The `unplaced` policy decides (design section 3, step 4).
 	UnplacedRead  Permission = "unplaced:read"
