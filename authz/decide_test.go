@@ -1,0 +1,394 @@
+package authz
+
+import (
+	"testing"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+)
+
+// yes and no write an expected Decision.
+func yes(r iam.Reason) Decision { return Decision{Allow, r} }
+func no(r iam.Reason) Decision  { return Decision{Deny, r} }
+
+// testCase asks one permission on some facts.
+type testCase struct {
+	name string
+	ask  Permission
+	with Facts
+	want Decision
+}
+
+func run(t *testing.T, cases []testCase) {
+	t.Helper()
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if got := Decide(Request{Permission: c.ask}, c.with); got != c.want {
+				t.Errorf("Decide(%s) = %v, want %v", c.ask, got, c.want)
+			}
+		})
+	}
+}
+
+// changed returns the facts after a change; the project and entity are the caller's to replace.
+func changed(f Facts, change func(*Facts)) Facts {
+	change(&f)
+	return f
+}
+
+func settings(f Facts, s Settings) Facts {
+	f.Settings = s
+	return f
+}
+
+func owned(f Facts, by iam.PrincipalRef) Facts {
+	f.Project.Owner = by
+	return f
+}
+
+func absent(f Facts) Facts {
+	f.Project = nil
+	return f
+}
+
+func TestProjectReasons(t *testing.T) {
+	const (
+		open, public, team, restricted = iam.VisibilityOpen, iam.VisibilityPublic, iam.VisibilityTeam, iam.VisibilityRestricted
+	)
+	member, viewer, admin, outside := user(iam.RoleMember), user(iam.RoleViewer), user(iam.RoleAdmin), user("")
+	orgAdmin := with(outside, orgRole(iam.OrganizationAdmin))
+	elsewhere := with(member, func(p *iam.Principal) { p.Organization = "globex" })
+	run(t, []testCase{
+		{"VIS-2 outsider submits to Open", RunWrite, inVision(outside, open), yes(ReasonOpenProject)},
+		{"VIS-2 outsider does not stop runs in Open", RunStop, inVision(outside, open), no(ReasonNotTeamMember)},
+		{"VIS-18 outsider does not edit reports in Open", ReportUpdate, inVision(outside, open), no(ReasonNotTeamMember)},
+		{"VIS-3 outsider views Public", ProjectRead, inVision(outside, public), yes(ReasonPublicProject)},
+		{"VIS-3 outsider does not submit to Public", RunWrite, inVision(outside, public), no(ReasonPublicViewOnly)},
+		{"VIS-4 outsider stays out of Team", ProjectRead, inVision(outside, team), no(ReasonTeamProject)},
+		{"VIS-5 outsider stays out of Restricted", ProjectRead, inVision(outside, restricted), no(ReasonRestrictedProjectNotInvited)},
+		{"VIS-6 team admin is not implicitly in Restricted", ProjectRead, inVision(admin, restricted), no(ReasonRestrictedProjectNotInvited)},
+		{"VIS-9 own service account is not implicitly in Restricted", RunWrite, inVision(bot(vision), restricted), no(ReasonRestrictedProjectNotInvited)},
+		{"VIS-12 owner of Restricted counts as invited", RunWrite, owned(inVision(member, restricted), alice.Ref()), yes(ReasonTeamMember)},
+		{"VIS-12 owner who left the team has left the project", ProjectRead, owned(inVision(outside, restricted), alice.Ref()), no(ReasonNotTeamMember)},
+		{"VIS-12 owner who left the team no longer opens it", ProjectSetVisibility, owned(inVision(outside, team), alice.Ref()), no(ReasonTeamProject)},
+		{"service account that owns Restricted", RunWrite, owned(inVision(bot(vision), restricted), botID.Ref()), yes(ReasonServiceAccount)},
+		{"a user's id does not pass for a service account's", RunWrite, owned(inVision(bot(vision), restricted), iam.PrincipalRef{Kind: iam.KindUser, ID: string(botID)}), no(ReasonRestrictedProjectNotInvited)},
+		{"nobody owns a project without owner", ProjectSetVisibility, owned(inVision(member, team), iam.PrincipalRef{}), no(ReasonProjectAdminRequired)},
+		{"SA-21 Team of another team", RunWrite, inVision(bot(nlp), team), no(ReasonTeamScope)},
+		{"SA-21 Restricted of another team, on the list", RunWrite, inVision(bot(nlp), restricted, invited(bot(nlp))), no(ReasonTeamScope)},
+		{"SA-21 Public of another team", RunWrite, inVision(bot(nlp), public), no(ReasonPublicViewOnly)},
+		{"SA-21 Open of another team", RunWrite, inVision(bot(nlp), open), yes(ReasonOpenProject)},
+		{"SA-21 nothing but submitting to Open of another team", RunDelete, inVision(bot(nlp), open), no(ReasonTeamScope)},
+		{"organization admin in Team before joining", ProjectRead, inVision(orgAdmin, team), no(ReasonOrgAdminNotJoined)},
+		{"organization admin in Restricted before joining", ProjectRead, inVision(orgAdmin, restricted, invited(orgAdmin)), no(ReasonOrgAdminNotJoined)},
+		{"other organization in Team", ProjectRead, inVision(elsewhere, team), no(ReasonOtherOrganization)},
+		{"View-Only reads", ProjectRead, inVision(viewer, team), yes(ReasonTeamMember)},
+		{"View-Only does not write", RunWrite, inVision(viewer, team), no(ReasonViewOnly)},
+		{"View-Only does not write to Open either (design section 8)", RunWrite, inVision(viewer, open), no(ReasonViewOnly)},
+		{"PROLE-9 View-Only beats a sticky project role", RunWrite, inVision(viewer, team, withRole(viewer, iam.RoleMember)), no(ReasonViewOnly)},
+		{"PROLE-4 View-Only beats the project role admin", ProjectManageMembers, inVision(viewer, team, withRole(viewer, iam.RoleAdmin)), no(ReasonViewOnly)},
+		{"PROLE-2 project role above the team role", ProjectUpdate, inVision(member, team, withRole(member, iam.RoleAdmin)), yes(ReasonProjectRole)},
+		{"PROLE-2 project role below the team role", RunWrite, inVision(member, restricted, withRole(member, iam.RoleViewer)), no(ReasonViewOnly)},
+		{"PROLE-1 project roles mean nothing in Public", ProjectUpdate, inVision(member, public, withRole(member, iam.RoleAdmin)), no(ReasonProjectAdminRequired)},
+		{"PROLE-1 a low project role means nothing in Open", RunWrite, inVision(member, open, withRole(member, iam.RoleViewer)), yes(ReasonTeamMember)},
+		{"PROLE-10 a project role equal to the team role follows it", RunWrite, inVision(member, team, withRole(member, iam.RoleMember)), yes(ReasonTeamMember)},
+		{"PROLE-2 project role ghost", ProjectRead, inVision(member, team, withRole(member, "ghost")), no(ReasonUnknownRole)},
+		{"ROLE-2 permission added to viewer", RunStop, inVision(user("stopper"), team), yes(ReasonCustomRole)},
+		{"ROLE-2 nothing else is added", RunDelete, inVision(user("stopper"), team), no(ReasonViewOnly)},
+		{"ROLE-2 permission added to member", ProjectUpdate, inVision(user("curator"), team), yes(ReasonCustomRole)},
+		{"ROLE-2 a custom role on viewer adds in Open too", RunStop, inVision(user("stopper"), open), yes(ReasonCustomRole)},
+		{"ROLE-7 unknown names have no effect", ProjectDelete, inVision(user("curator"), team), no(ReasonProjectAdminRequired)},
+		{"a custom role as project role", RunStop, inVision(member, team, withRole(member, "stopper")), yes(ReasonCustomRole)},
+		{"a custom role needs an invitation too", RunStop, inVision(user("stopper"), restricted), no(ReasonRestrictedProjectNotInvited)},
+		{"a role that does not exist still views Public", ProjectRead, inVision(user("ghost"), public), yes(ReasonPublicProject)},
+		{"a role that does not exist stays out of Team", ProjectRead, inVision(user("ghost"), team), no(ReasonUnknownRole)},
+		{"a role that does not exist writes nowhere", RunWrite, inVision(user("ghost"), open), no(ReasonUnknownRole)},
+		{"SA-8 service accounts hold no custom roles", RunStop, inVision(bot(vision), team, withRole(bot(vision), "curator")), no(ReasonUnknownRole)},
+		{"TEAM-9 members stop runs; whose, the server knows", RunStop, inVision(member, team), yes(ReasonTeamMember)},
+		{"TEAM-9 members delete runs", RunDelete, inVision(member, team), yes(ReasonTeamMember)},
+		{"members do not delete projects", ProjectDelete, inVision(member, team), no(ReasonProjectAdminRequired)},
+		{"TEAM-2 admins do", ProjectDelete, inVision(admin, team), yes(ReasonTeamMember)},
+		{"owner edits the description", ProjectUpdate, owned(inVision(member, team), alice.Ref()), yes(ReasonProjectOwner)},
+		{"owner does not delete the project", ProjectDelete, owned(inVision(member, team), alice.Ref()), no(ReasonProjectAdminRequired)},
+		{"View-Only owner does not", ProjectUpdate, owned(inVision(viewer, team), alice.Ref()), no(ReasonViewOnly)},
+		{"VIS-7 owner sets visibility", ProjectSetVisibility, owned(inVision(member, team), alice.Ref()), yes(ReasonProjectOwner)},
+		{"VIS-7 View-Only owner does not", ProjectSetVisibility, owned(inVision(viewer, team), alice.Ref()), no(ReasonViewOnly)},
+		{"VIS-7 owner with a viewer seat does not", ProjectSetVisibility, owned(inVision(with(member, seats(iam.SeatViewer, iam.SeatFull)), team), alice.Ref()), no(ReasonViewOnlySeat)},
+		{"VIS-7 team admin sets visibility, uninvited", ProjectSetVisibility, inVision(admin, restricted), yes(ReasonTeamAdmin)},
+		{"VIS-7 organization admin sets visibility, not joined", ProjectSetVisibility, inVision(orgAdmin, restricted), yes(ReasonOrganizationAdmin)},
+		{"VIS-7 a project role admin does not", ProjectSetVisibility, inVision(member, team, withRole(member, iam.RoleAdmin)), no(ReasonProjectAdminRequired)},
+		{"VIS-7 a member does not", ProjectSetVisibility, inVision(member, team), no(ReasonProjectAdminRequired)},
+		{"VIS-7 the other organization's admin does not", ProjectSetVisibility, inVision(with(elsewhere, orgRole(iam.OrganizationAdmin)), open), no(ReasonOtherOrganization)},
+		{"organization viewer who is team admin does not administer", ProjectManageMembers, inVision(with(admin, orgRole(iam.OrganizationViewer)), team), no(ReasonViewOnlyOrganization)},
+		{"organization service account does not administer", ProjectSetVisibility, inVision(bot(""), team), no(ReasonProjectAdminRequired)},
+		{"SA-12 an admin of the project invites", ProjectManageMembers, inVision(member, restricted, withRole(member, iam.RoleAdmin)), yes(ReasonProjectRole)},
+		{"SA-12 a member of the project does not", ProjectManageMembers, inVision(member, restricted, invited(member)), no(ReasonProjectAdminRequired)},
+		{"VIS-6 team admin may add themselves", ProjectManageMembers, inVision(admin, restricted), yes(ReasonTeamAdmin)},
+		{"administration needs no seat", ProjectManageMembers, inVision(with(orgAdmin, seats(iam.SeatNone, iam.SeatNone)), team), yes(ReasonOrganizationAdmin)},
+		{"uninvited member does not administer Restricted", ProjectManageMembers, inVision(member, restricted), no(ReasonRestrictedProjectNotInvited)},
+		{"VIS-17 viewer seat", RunWrite, inVision(with(admin, seats(iam.SeatViewer, iam.SeatFull)), team), no(ReasonViewOnlySeat)},
+		{"VIS-17 no seat", ProjectRead, inVision(with(admin, seats(iam.SeatNone, iam.SeatFull)), open), no(ReasonNoSeat)},
+		{"VIS-17 a seat does not hide the nearer cause", RunWrite, inVision(with(viewer, seats(iam.SeatViewer, iam.SeatFull)), team), no(ReasonViewOnly)},
+		{"SA-6 service accounts use no seat", RunWrite, inVision(bot(vision), team), yes(ReasonServiceAccount)},
+		{"ORG-5 organization viewer", RunWrite, inVision(with(admin, orgRole(iam.OrganizationViewer)), team), no(ReasonViewOnlyOrganization)},
+		{"ORG-5 organization viewer in Open", RunWrite, inVision(with(outside, orgRole(iam.OrganizationViewer)), open), no(ReasonViewOnlyOrganization)},
+		{"deactivated", ProjectRead, inVision(with(admin, func(p *iam.Principal) { p.Active = false }), open), no(ReasonDeactivated)},
+		{"deactivated organization admin", OrganizationManage, inVision(with(orgAdmin, func(p *iam.Principal) { p.Active = false }), open), no(ReasonDeactivated)},
+		{"anonymous", ProjectRead, inVision(nil, open), no(ReasonAnonymous)},
+		{"anonymous writes never", RunWrite, settings(inVision(nil, open), Settings{AnonymousPublicProjects: true}), no(ReasonAnonymous)},
+		{"VIS-15 anonymous views", ProjectRead, settings(inVision(&iam.Principal{}, public), Settings{AnonymousPublicProjects: true}), yes(ReasonAnonymousView)},
+		{"VIS-15 not Team", ProjectRead, settings(inVision(&iam.Principal{}, team), Settings{AnonymousPublicProjects: true}), no(ReasonAnonymous)},
+		{"the deployment's own users are judged alike", RunWrite, inVision(with(viewer, func(p *iam.Principal) { p.FromUpstream = true }), team), no(ReasonViewOnly)},
+	})
+}
+
+func TestAbsent(t *testing.T) {
+	member, outside := user(iam.RoleMember), user("")
+	at := func(p *iam.Principal) Facts { return absent(inVision(p, iam.VisibilityTeam)) }
+	nowhere := func(p *iam.Principal) Facts { return changed(at(p), func(f *Facts) { f.Entity = nil }) }
+	run(t, []testCase{
+		{"member reads", ProjectRead, at(member), yes(ReasonProjectAbsent)},
+		{"View-Only reads", ProjectRead, at(user(iam.RoleViewer)), yes(ReasonProjectAbsent)},
+		{"own service account reads", ProjectRead, at(bot(vision)), yes(ReasonProjectAbsent)},
+		{"organization service account reads", ProjectRead, at(bot("")), yes(ReasonProjectAbsent)},
+		{"owner of the personal entity reads", ProjectRead, absent(inPersonal(outside, iam.VisibilityTeam)), yes(ReasonProjectAbsent)},
+		{"outsider", ProjectRead, at(outside), no(ReasonNotFound)},
+		{"organization admin, not joined", ProjectRead, at(with(outside, orgRole(iam.OrganizationAdmin))), no(ReasonNotFound)},
+		{"service account of another team", ProjectRead, at(bot(nlp)), no(ReasonNotFound)},
+		{"role that does not exist", ProjectRead, at(user("ghost")), no(ReasonNotFound)},
+		{"anonymous", ProjectRead, settings(at(nil), Settings{AnonymousPublicProjects: true}), no(ReasonNotFound)},
+		{"member without seat", ProjectRead, at(with(member, seats(iam.SeatNone, iam.SeatFull))), no(ReasonNoSeat)},
+		{"member writes the first run", RunWrite, at(member), yes(ReasonCreatesProject)},
+		{"own service account writes the first run", RunWrite, at(bot(vision)), yes(ReasonCreatesProject)},
+		{"member creates", ProjectCreate, at(member), yes(ReasonCreatesProject)},
+		{"View-Only does not", ProjectCreate, at(user(iam.RoleViewer)), no(ReasonViewOnly)},
+		{"View-Only does not by a run", RunWrite, at(user(iam.RoleViewer)), no(ReasonViewOnly)},
+		{"outsider does not by a run", RunWrite, at(outside), no(ReasonNotTeamMember)},
+		{"organization admin, not joined, does not", RunWrite, at(with(outside, orgRole(iam.OrganizationAdmin))), no(ReasonOrgAdminNotJoined)},
+		{"service account of another team does not", RunWrite, at(bot(nlp)), no(ReasonTeamScope)},
+		{"viewer seat does not", RunWrite, at(with(member, seats(iam.SeatViewer, iam.SeatFull))), no(ReasonViewOnlySeat)},
+		{"nothing to delete", ProjectDelete, at(user(iam.RoleAdmin)), no(ReasonNotFound)},
+		{"nothing to show to others", ProjectSetVisibility, at(user(iam.RoleAdmin)), no(ReasonNotFound)},
+		{"no report without project", ReportCreate, at(member), no(ReasonNotFound)},
+		{"no entity: read", ProjectRead, nowhere(member), no(ReasonNotFound)},
+		{"no entity: write", RunWrite, nowhere(bot("")), no(ReasonNotFound)},
+		{"no entity: create", ProjectCreate, nowhere(member), no(ReasonNotFound)},
+		{"no entity: manage", TeamManage, nowhere(with(member, orgRole(iam.OrganizationAdmin))), no(ReasonNotFound)},
+		{"an id that is no entity's", EntityRead, changed(at(member), func(f *Facts) { f.Entity = &iam.Entity{ID: "sa_bot"} }), no(ReasonNotFound)},
+		{"a project of another entity", ProjectRead, changed(inVision(member, iam.VisibilityOpen), func(f *Facts) { f.Project.Entity = nlp.Entity() }), no(ReasonInconsistentFacts)},
+		{"a project of another entity, to administer", ProjectSetVisibility, changed(inVision(user(iam.RoleAdmin), iam.VisibilityOpen), func(f *Facts) { f.Project.Entity = nlp.Entity() }), no(ReasonInconsistentFacts)},
+		{"a project of another entity, anonymous", ProjectRead, changed(inVision(nil, iam.VisibilityOpen), func(f *Facts) { f.Project.Entity = nlp.Entity(); f.Settings.AnonymousPublicProjects = true }), no(ReasonInconsistentFacts)},
+	})
+}
+
+func TestPersonal(t *testing.T) {
+	const open, public, team, restricted = iam.VisibilityOpen, iam.VisibilityPublic, iam.VisibilityTeam, iam.VisibilityRestricted
+	owner := user("")
+	other := with(owner, func(p *iam.Principal) { p.Ref = bob.Ref() })
+	orgAdmin := with(other, orgRole(iam.OrganizationAdmin))
+	off := func(f Facts) Facts { return settings(f, Settings{DisablePersonalEntity: true}) }
+	run(t, []testCase{
+		{"owner writes", RunWrite, inPersonal(owner, team), yes(ReasonPersonalOwner)},
+		{"owner enters Restricted", ProjectRead, inPersonal(owner, restricted), yes(ReasonPersonalOwner)},
+		{"owner deletes", ProjectDelete, inPersonal(owner, restricted), yes(ReasonPersonalOwner)},
+		{"owner sets visibility", ProjectSetVisibility, inPersonal(owner, team), yes(ReasonPersonalOwner)},
+		{"owner creates", ProjectCreate, absent(inPersonal(owner, team)), yes(ReasonCreatesProject)},
+		{"owner's id at another organization", RunWrite, inPersonal(with(owner, func(p *iam.Principal) { p.Organization = "globex" }), team), no(ReasonOtherOrganization)},
+		{"others submit to Open", RunWrite, inPersonal(other, open), yes(ReasonOpenProject)},
+		{"others view Public", ProjectRead, inPersonal(other, public), yes(ReasonPublicProject)},
+		{"others stay out of Team", ProjectRead, inPersonal(other, team), no(ReasonPersonalEntity)},
+		{"others stay out of Restricted, on the list", ProjectRead, inPersonal(other, restricted, invited(other)), no(ReasonPersonalEntity)},
+		{"others create nothing", ProjectCreate, absent(inPersonal(other, team)), no(ReasonPersonalEntity)},
+		{"organization admin neither enters", ProjectRead, inPersonal(orgAdmin, team), no(ReasonPersonalEntity)},
+		{"organization admin nor administers", ProjectSetVisibility, inPersonal(orgAdmin, open), no(ReasonPersonalEntity)},
+		{"organization service account stays out", ProjectRead, inPersonal(bot(""), team), no(ReasonPersonalEntity)},
+		{"organization service account submits to Open", RunWrite, inPersonal(bot(""), open), yes(ReasonOpenProject)},
+		{"service account of a team stays out", ProjectRead, inPersonal(bot(vision), team), no(ReasonTeamScope)},
+		{"ENV-8 owner does not write", RunWrite, off(inPersonal(owner, team)), no(ReasonPersonalEntityDisabled)},
+		{"ENV-8 owner does not create", ProjectCreate, off(absent(inPersonal(owner, team))), no(ReasonPersonalEntityDisabled)},
+		{"ENV-8 owner does not create by a run", RunWrite, off(absent(inPersonal(owner, team))), no(ReasonPersonalEntityDisabled)},
+		{"ENV-8 owner does not open", ProjectSetVisibility, off(inPersonal(owner, team)), no(ReasonPersonalEntityDisabled)},
+		{"ENV-22 owner reads", ProjectRead, off(inPersonal(owner, team)), yes(ReasonPersonalOwner)},
+		{"ENV-8 others do not write to Open", RunWrite, off(inPersonal(other, open)), no(ReasonPersonalEntityDisabled)},
+		{"ENV-8 teams go on", RunWrite, off(inVision(user(iam.RoleMember), team)), yes(ReasonTeamMember)},
+		{"owner with the organization role viewer reads", ProjectRead, inPersonal(with(owner, orgRole(iam.OrganizationViewer)), team), yes(ReasonPersonalOwner)},
+		{"owner with the organization role viewer does not write", RunWrite, inPersonal(with(owner, orgRole(iam.OrganizationViewer)), team), no(ReasonViewOnlyOrganization)},
+		{"a personal entity has no service accounts", TeamCreateServiceAcc, inPersonal(owner, team), no(ReasonNotATeam)},
+		{"nobody joins a personal entity", TeamJoin, inPersonal(orgAdmin, team), no(ReasonNotATeam)},
+	})
+}
+
+func TestEntity(t *testing.T) {
+	admin, member, outside := user(iam.RoleAdmin), user(iam.RoleMember), user("")
+	orgAdmin := with(outside, orgRole(iam.OrganizationAdmin))
+	elsewhere := with(member, func(p *iam.Principal) { p.Organization = "globex" })
+	at := func(p *iam.Principal) Facts { return absent(inVision(p, iam.VisibilityTeam)) }
+	noAdminAccess := Settings{DisableAdminTeamAccess: true}
+	run(t, []testCase{
+		{"names are known in the organization", EntityRead, at(outside), yes(ReasonOrganizationMember)},
+		{"a team's service account knows its team", EntityRead, at(bot(vision)), yes(ReasonServiceAccount)},
+		{"and no other", EntityRead, at(bot(nlp)), no(ReasonTeamScope)},
+		{"other organization", EntityRead, at(elsewhere), no(ReasonOtherOrganization)},
+		{"member writes", EntityWrite, at(member), yes(ReasonTeamMember)},
+		{"outsider does not", EntityWrite, at(outside), no(ReasonNotTeamMember)},
+		{"who is in the team: member", TeamReadMembers, at(user(iam.RoleViewer)), yes(ReasonTeamMember)},
+		{"who is in the team: organization admin", TeamReadMembers, at(orgAdmin), yes(ReasonOrganizationAdmin)},
+		{"who is in the team: outsider", TeamReadMembers, at(outside), no(ReasonNotTeamMember)},
+		{"TEAM-8 team admin manages", TeamManage, at(admin), yes(ReasonTeamAdmin)},
+		{"TEAM-8 organization admin manages", TeamManage, at(orgAdmin), yes(ReasonOrganizationAdmin)},
+		{"TEAM-3 member does not", TeamManage, at(member), no(ReasonTeamAdminRequired)},
+		{"custom role does not", TeamManage, at(user("curator")), no(ReasonTeamAdminRequired)},
+		{"service account does not", TeamManage, at(bot("")), no(ReasonTeamAdminRequired)},
+		{"team admin without seat manages", TeamManage, at(with(admin, seats(iam.SeatNone, iam.SeatNone))), yes(ReasonTeamAdmin)},
+		{"admin of another team does not", TeamManage, at(with(outside, func(p *iam.Principal) {
+			p.Teams = []iam.Membership{{TeamRef: iam.TeamRef{ID: nlp, Name: "vision"}, Role: iam.RoleAdmin}}
+		})), no(ReasonNotTeamMember)},
+		{"SA-2 team admin makes service accounts", TeamCreateServiceAcc, at(admin), yes(ReasonTeamAdmin)},
+		{"SA-27 unless switched off", TeamCreateServiceAcc, settings(at(admin), Settings{DisableTeamServiceAccounts: true}), no(ReasonTeamServiceAccountsDisabled)},
+		{"ENV-9 no key instead of joining", TeamCreateServiceAcc, settings(at(orgAdmin), noAdminAccess), no(ReasonAdminTeamAccessDisabled)},
+		{"ENV-9 team admins go on", TeamCreateServiceAcc, settings(at(admin), noAdminAccess), yes(ReasonTeamAdmin)},
+		{"VIS-6 organization admin joins", TeamJoin, at(orgAdmin), yes(ReasonOrganizationAdmin)},
+		{"ENV-9 unless switched off", TeamJoin, settings(at(orgAdmin), noAdminAccess), no(ReasonAdminTeamAccessDisabled)},
+		{"ENV-9 a View-Only admin does not rise", TeamJoin, settings(at(with(user(iam.RoleViewer), orgRole(iam.OrganizationAdmin))), noAdminAccess), no(ReasonAdminTeamAccessDisabled)},
+		{"ENV-9 adding others stays", TeamManage, settings(at(orgAdmin), noAdminAccess), yes(ReasonOrganizationAdmin)},
+		{"others do not join by themselves", TeamJoin, at(outside), no(ReasonNotTeamMember)},
+		{"members do not rise by themselves", TeamJoin, at(member), no(ReasonTeamAdminRequired)},
+	})
+}
+
+func TestOrganization(t *testing.T) {
+	member := user("")
+	orgAdmin := with(member, orgRole(iam.OrganizationAdmin))
+	orgViewer := with(member, orgRole(iam.OrganizationViewer))
+	elsewhere := with(orgAdmin, func(p *iam.Principal) { p.Organization = "globex" })
+	of := func(p *iam.Principal) Facts { return Facts{Principal: p, Organization: acme} }
+	everybody := Settings{AllowUserTeamCreation: true}
+	run(t, []testCase{
+		{"ORG-3 admin manages", OrganizationManage, of(orgAdmin), yes(ReasonOrganizationAdmin)},
+		{"ORG-4 member does not", OrganizationManage, of(member), no(ReasonOrganizationAdminRequired)},
+		{"SA-18 organization service account does not manage", OrganizationManage, of(bot("")), no(ReasonOrganizationAdminRequired)},
+		{"SA-18 organization service account provisions", OrganizationProvision, of(bot("")), yes(ReasonOrganizationAccount)},
+		{"SA-18 service account of a team does not", OrganizationProvision, of(bot(vision)), no(ReasonOrganizationAdminRequired)},
+		{"SCIM-3 member does not", OrganizationProvision, of(member), no(ReasonOrganizationAdminRequired)},
+		{"admin of another organization", OrganizationManage, of(elsewhere), no(ReasonOtherOrganization)},
+		{"no organization is nobody's", OrganizationManage, Facts{Principal: with(orgAdmin, func(p *iam.Principal) { p.Organization = "" })}, no(ReasonOtherOrganization)},
+		{"ORG-12 admin creates teams", TeamCreate, of(orgAdmin), yes(ReasonOrganizationAdmin)},
+		{"ORG-12 member does not", TeamCreate, of(member), no(ReasonOrganizationAdminRequired)},
+		{"ENV-12 member does", TeamCreate, settings(of(member), everybody), yes(ReasonTeamCreationOpen)},
+		{"ENV-12 organization viewer does not", TeamCreate, settings(of(orgViewer), everybody), no(ReasonViewOnlyOrganization)},
+		{"ENV-12 service account does not", TeamCreate, settings(of(bot("")), everybody), no(ReasonOrganizationAdminRequired)},
+		{"name and registries", OrganizationRead, of(bot(vision)), yes(ReasonOrganizationMember)},
+		{"server", ServerRead, of(bot(vision)), yes(ReasonSignedIn)},
+		{"server, anonymous", ServerRead, of(nil), no(ReasonAnonymous)},
+		{"who am I", SelfRead, of(orgViewer), yes(ReasonSelf)},
+		{"own keys", SelfUpdate, of(orgViewer), yes(ReasonSelf)},
+		{"a service account's own keys", SelfUpdate, of(bot("")), no(ReasonServiceAccountSelfManagement)},
+		{"unknown permission", "run:fly", of(orgAdmin), no(ReasonUnknownRequest)},
+		{"empty permission", "", of(orgAdmin), no(ReasonUnknownRequest)},
+		{"unknown permission, anonymous", "run:fly", of(nil), no(ReasonAnonymous)},
+		{"unknown kind of caller", SelfRead, of(with(member, func(p *iam.Principal) { p.Ref.Kind = 9 })), no(ReasonUnknownRequest)},
+		{"caller without id", SelfRead, of(with(member, func(p *iam.Principal) { p.Ref.ID = "" })), no(ReasonUnknownRequest)},
+		{"organization role that does not exist", SelfRead, of(with(member, orgRole("owner"))), no(ReasonUnknownRole)},
+	})
+}
+
+func TestUnplaced(t *testing.T) {
+	member := user("")
+	viewerSeat := with(member, seats(iam.SeatViewer, iam.SeatFull))
+	noSeat := with(member, seats(iam.SeatNone, iam.SeatFull))
+	elsewhere := with(member, func(p *iam.Principal) { p.Organization = "globex" })
+	under := func(u UnplacedPolicy, p *iam.Principal) Facts {
+		return Facts{Principal: p, Organization: acme, Settings: Settings{Unplaced: u}}
+	}
+	run(t, []testCase{
+		{"deny: admin reads", UnplacedRead, under(UnplacedDeny, with(member, orgRole(iam.OrganizationAdmin))), no(ReasonUnplaced)},
+		{"deny: admin writes", UnplacedWrite, under(UnplacedDeny, with(member, orgRole(iam.OrganizationAdmin))), no(ReasonUnplaced)},
+		{"members: user reads", UnplacedRead, under(UnplacedMembers, member), yes(ReasonUnplacedMembers)},
+		{"members: user writes", UnplacedWrite, under(UnplacedMembers, member), yes(ReasonUnplacedMembers)},
+		{"members: viewer seat reads", UnplacedRead, under(UnplacedMembers, viewerSeat), yes(ReasonUnplacedMembers)},
+		{"members: viewer seat writes", UnplacedWrite, under(UnplacedMembers, viewerSeat), no(ReasonViewOnlySeat)},
+		{"members: no seat reads", UnplacedRead, under(UnplacedMembers, noSeat), yes(ReasonUnplacedMembers)},
+		{"members: no seat writes", UnplacedWrite, under(UnplacedMembers, noSeat), no(ReasonNoSeat)},
+		{"members: organization viewer writes", UnplacedWrite, under(UnplacedMembers, with(member, orgRole(iam.OrganizationViewer))), no(ReasonViewOnlyOrganization)},
+		{"members: organization service account reads", UnplacedRead, under(UnplacedMembers, bot("")), yes(ReasonUnplacedMembers)},
+		{"members: organization service account writes", UnplacedWrite, under(UnplacedMembers, bot("")), yes(ReasonUnplacedMembers)},
+		{"members: service account of a team reads", UnplacedRead, under(UnplacedMembers, bot(vision)), no(ReasonTeamScope)},
+		{"members: service account of a team writes", UnplacedWrite, under(UnplacedMembers, bot(vision)), no(ReasonTeamScope)},
+		{"members: other organization", UnplacedRead, under(UnplacedMembers, elsewhere), no(ReasonOtherOrganization)},
+		{"members: anonymous", UnplacedRead, under(UnplacedMembers, nil), no(ReasonAnonymous)},
+		{"allow: everybody signed in", UnplacedWrite, under(UnplacedAllow, bot(vision)), yes(ReasonUnplacedAllowed)},
+		{"allow: anonymous", UnplacedRead, under(UnplacedAllow, nil), no(ReasonAnonymous)},
+		{"a policy that does not exist", UnplacedRead, under(7, member), no(ReasonUnplaced)},
+	})
+}
+
+// TestProducts: each product has a seat of its own (SEAT-1).
+func TestProducts(t *testing.T) {
+	modelsOnly := with(user(iam.RoleMember), seats(iam.SeatFull, iam.SeatNone))
+	weaveOnly := with(user(iam.RoleMember), seats(iam.SeatNone, iam.SeatFull))
+	for _, c := range []struct {
+		name      string
+		product   Product
+		principal *iam.Principal
+		want      Decision
+	}{
+		{"models with models", Models, modelsOnly, yes(ReasonTeamMember)},
+		{"weave with models", Weave, modelsOnly, no(ReasonNoSeat)},
+		{"models with weave", Models, weaveOnly, no(ReasonNoSeat)},
+		{"weave with weave", Weave, weaveOnly, yes(ReasonTeamMember)},
+		{"a product that does not exist", 2, modelsOnly, no(ReasonUnknownRequest)},
+		{"a service account, no seat needed", Weave, bot(vision), yes(ReasonServiceAccount)},
+		{"anonymous, a product that does not exist", 2, nil, no(ReasonAnonymous)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := settings(inVision(c.principal, iam.VisibilityTeam), Settings{AnonymousPublicProjects: true})
+			if got := Decide(Request{RunWrite, c.product}, f); got != c.want {
+				t.Errorf("Decide = %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+// TestZeroFacts: without facts nothing is allowed.
+func TestZeroFacts(t *testing.T) {
+	for _, p := range append(allPermissions(), "", "project:*") {
+		for _, product := range []Product{Models, Weave, 255} {
+			if d := Decide(Request{p, product}, Facts{}); d.Allowed() {
+				t.Errorf("%s is allowed on no facts: %v", p, d)
+			}
+		}
+	}
+	if (Decision{}).Allowed() {
+		t.Error("the zero Decision allows")
+	}
+}
+
+func TestHidden(t *testing.T) {
+	member, outside := user(iam.RoleMember), user("")
+	elsewhere := with(member, func(p *iam.Principal) { p.Organization = "globex" })
+	inactive := func(p *iam.Principal) { p.Active = false }
+	for _, c := range []struct {
+		name string
+		ask  Permission
+		with Facts
+		want bool
+	}{
+		{"allowed", ProjectRead, inVision(member, iam.VisibilityTeam), false},
+		{"own organization, Team", ProjectRead, inVision(outside, iam.VisibilityTeam), false},
+		{"own organization, Restricted", ProjectRead, inVision(member, iam.VisibilityRestricted), false},
+		{"own organization, nothing there", ProjectRead, absent(inVision(outside, iam.VisibilityTeam)), true},
+		{"own organization, no entity", EntityRead, Facts{Principal: member, Organization: acme}, true},
+		{"service account of another team", RunWrite, inVision(bot(nlp), iam.VisibilityTeam), false},
+		{"anonymous, nil", ProjectRead, inVision(nil, iam.VisibilityOpen), true},
+		{"anonymous", ProjectRead, inVision(&iam.Principal{}, iam.VisibilityTeam), true},
+		{"other organization", ProjectRead, inVision(elsewhere, iam.VisibilityTeam), true},
+		{"other organization, Public", RunWrite, inVision(elsewhere, iam.VisibilityPublic), true},
+		{"deactivated", ProjectRead, inVision(with(member, inactive), iam.VisibilityTeam), false},
+		{"deactivated at another organization", ProjectRead, inVision(with(elsewhere, inactive), iam.VisibilityTeam), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := Hidden(Decide(Request{Permission: c.ask}, c.with), c.with); got != c.want {
+				t.Errorf("Hidden = %v, want %v", got, c.want)
+			}
+		})
+	}
+}
