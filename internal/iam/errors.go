@@ -3,6 +3,7 @@ package iam
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Kind sorts errors by what the caller can do about them. Unknown errors are KindInternal: their
@@ -33,6 +34,9 @@ type Error struct {
 	Reason Reason
 	// Message is for the caller: a sentence that names cause and remedy, without secrets.
 	Message string
+	// RetryAfter is how long to wait before KindUnavailable or KindTooMany is tried again; zero leaves
+	// it to whoever answers.
+	RetryAfter time.Duration
 	// Err is the cause, for logs only.
 	Err error
 }

@@ -1,0 +1,73 @@
+package upstream
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"hash/maphash"
+	"sync/atomic"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+)
+
+// digest is the name under which an answer is remembered. It is SHA-256 over what was asked and by
+// whom, each part preceded by its length, so that no two questions can run into one another
+// (threats K09), and no credential is kept in memory.
+type digest [sha256.Size]byte
+
+// purpose keeps the questions apart.
+type purpose byte
+
+const (
+	purposeCredential purpose = iota + 1
+	purposeShown
+	purposeRole
+	purposeHome
+)
+
+func digestOfCredential(c iam.Credential) digest {
+	how := [2]byte{byte(c.Kind), 0}
+	if c.Bearer {
+		how[1] = 1
+	}
+	return digestOf(purposeCredential, how[:], c.Secret.Reveal(), "")
+}
+
+// digestOf hashes two names as asked about by asker.
+func digestOf(p purpose, asker []byte, a, b string) digest {
+	var stack [256]byte // enough for a key or a pair of names: then nothing is allocated
+	buf := append(stack[:0], byte(p))
+	buf = binary.AppendUvarint(buf, uint64(len(asker)))
+	buf = append(buf, asker...)
+	buf = binary.AppendUvarint(buf, uint64(len(a)))
+	buf = append(buf, a...)
+	buf = binary.AppendUvarint(buf, uint64(len(b)))
+	buf = append(buf, b...)
+	return sha256.Sum256(buf)
+}
+
+// epochs count what was forgotten about entities and projects. An answer is stamped with the counts
+// from before its question was sent and is good only while they stand. Names share counters by
+// hash: forgetting too much costs a look-up, nothing else.
+type epochs struct {
+	seed     maphash.Seed
+	counters [1 << 12]atomic.Uint64
+}
+
+func newEpochs() *epochs { return &epochs{seed: maphash.MakeSeed()} }
+
+// stamp returns the sum of the two counts. Counts only grow: the sum stands while both do.
+func (e *epochs) stamp(entity, project string) uint64 {
+	return e.counter(entity, "").Load() + e.counter(entity, project).Load()
+}
+
+// raise makes the stamps of a project different from all before; of all the entity's projects when
+// project is "".
+func (e *epochs) raise(entity, project string) { e.counter(entity, project).Add(1) }
+
+func (e *epochs) counter(entity, project string) *atomic.Uint64 {
+	h := maphash.String(e.seed, iam.FoldName(entity)) * 31
+	if project != "" {
+		h ^= maphash.String(e.seed, iam.FoldName(project))
+	}
+	return &e.counters[(h^h>>32)%uint64(len(e.counters))]
+}

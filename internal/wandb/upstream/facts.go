@@ -1,0 +1,226 @@
+package upstream
+
+import (
+	"context"
+	"slices"
+	"sync/atomic"
+
+	"github.com/wandb-gateway/wandb-gateway/authz"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+)
+
+// Facts returns what the server shows of an entity and a project in it, in the form that
+// authz.Decide judges. Either name may be empty; names that stand for nothing give nil fields, not
+// errors. Settings and custom roles are the caller's to add.
+//
+// A principal of the server's is judged by what the server shows to their own credential c: the
+// project's visibility, the teams that viewer lists, the role in the team where the server tells
+// it, and readOnly, which says what they may do even where the role is not told. Facts.Principal is
+// then p as far as this project goes (see shape); it is not for anything but Decide.
+//
+// Any other principal is judged by the project's true visibility as the administrator's key shows
+// it, and by memberships and scopes of the gateway's own record, bound to the server's teams by
+// name. A nil p asks as nobody.
+//
+// Errors are iam.KindUnavailable; iam.KindUnauthenticated when the server no longer knows c; and
+// iam.KindDenied with ReasonNoAdminKey.
+func (d *Directory) Facts(ctx context.Context, p *iam.Principal, c iam.Credential, entity, project string) (authz.Facts, error) {
+	facts := authz.Facts{Principal: p, Organization: d.organization}
+	if entity == "" || len(entity) > maxNameBytes || len(project) > maxNameBytes {
+		return facts, nil
+	}
+	asker := c
+	own := p != nil && p.FromUpstream
+	switch {
+	case p == nil:
+		asker = iam.Credential{}
+	case own && askable(c):
+	case own:
+		return facts, d.unavailable("cannot be asked about this caller without their own credential", nil, 0)
+	case d.admin.Secret.IsZero():
+		return facts, d.noAdminKey()
+	default:
+		asker = d.admin
+	}
+	var as *iam.Principal
+	if own {
+		as = p
+	}
+	s, err := d.show(ctx, asker, as, entity, project)
+	if err != nil {
+		return facts, err
+	}
+	return s.facts(d, p), nil
+}
+
+// lastFacts is the last outcome of facts for a principal.
+type lastFacts struct{ p atomic.Pointer[factsFor] }
+
+type factsFor struct {
+	principal *iam.Principal
+	facts     authz.Facts
+}
+
+func (s *shown) facts(d *Directory, p *iam.Principal) authz.Facts {
+	if last := s.judged.p.Load(); last != nil && last.principal == p {
+		return last.facts
+	}
+	facts := authz.Facts{Principal: p, Organization: d.organization}
+	switch {
+	case s.entity == nil:
+	case p == nil:
+		facts.Entity = s.entity.toEntity(nil)
+		facts.Project = s.toProject(facts.Entity)
+	case p.FromUpstream:
+		s.shape(&facts, p)
+	default:
+		facts.Principal = bind(p)
+		facts.Entity = s.entity.toEntity(nil)
+		facts.Project = s.toProject(facts.Entity)
+	}
+	s.judged.p.Store(&factsFor{p, facts})
+	return facts
+}
+
+// shape makes the facts for a principal of the server's so that Decide comes to what the server
+// said, and never to more:
+//
+//   - In their own team they have the role that the server told, else a member's. readOnly makes it
+//     a viewer's.
+//   - A Restricted project of their team that they are shown, they were invited to.
+//   - A Team or Restricted project of somebody else's that they are shown, they may view; where the
+//     server says that it is not read-only for them, submit to as well. This is how the server
+//     treats its own administrators and organization-wide keys.
+//   - readOnly also takes submitting away where visibility alone would give it (Open), and
+//     everything but viewing in their own entity.
+//   - A project that is hidden from them is Restricted, without them.
+func (s *shown) shape(facts *authz.Facts, p *iam.Principal) {
+	facts.Entity = s.entity.toEntity(p)
+	facts.Project = s.toProject(facts.Entity)
+	readOnly := isTrue(s.entity.ReadOnly) || s.project != nil && !s.hidden && isTrue(s.project.ReadOnly)
+
+	team, isTeam := facts.Entity.ID.Team()
+	m, isMember := p.Membership(team)
+	switch {
+	case isTeam && isMember:
+		role := m.Role
+		if s.role != "" {
+			role = s.role
+		}
+		if readOnly {
+			role = iam.RoleViewer
+		}
+		facts.Principal = withRole(p, team, role)
+	case facts.Entity.ID == iam.EntityID(p.Ref.ID):
+		if readOnly {
+			facts.Principal = withoutWriting(p)
+		}
+	default:
+		s.admitGuest(facts)
+		return
+	}
+	if facts.Project == nil || s.hidden {
+		return
+	}
+	if facts.Project.Visibility == iam.VisibilityRestricted {
+		facts.Project.Members = []iam.ProjectMember{{Principal: p.Ref}}
+	}
+	if s.ownedBy(p) {
+		facts.Project.Owner = p.Ref
+	}
+}
+
+// admitGuest sets the visibility of a project outside the caller's teams to what it is for them.
+func (s *shown) admitGuest(facts *authz.Facts) {
+	project := facts.Project
+	if project == nil || s.hidden {
+		return
+	}
+	switch {
+	case isFalse(s.project.ReadOnly) && !isTrue(s.entity.ReadOnly):
+		project.Visibility = iam.VisibilityOpen
+	case project.Visibility == iam.VisibilityOpen && s.project.ReadOnly == nil && !isTrue(s.entity.ReadOnly):
+		// Nothing is said against what the visibility gives.
+	default:
+		project.Visibility = iam.VisibilityPublic
+	}
+}
+
+// ownedBy reports whether the server names the principal as the project's owner.
+func (s *shown) ownedBy(p *iam.Principal) bool {
+	u := s.project.User
+	if u == nil {
+		return false
+	}
+	if u.ID != "" {
+		return userID(u.ID).Ref() == p.Ref
+	}
+	return u.Username != "" && userIDByName(u.Username).Ref() == p.Ref
+}
+
+// toEntity converts the server's entity. p is the principal whose personal entity it may be.
+func (e *shownEntity) toEntity(p *iam.Principal) *iam.Entity {
+	entity := &iam.Entity{Name: e.Name}
+	named := p != nil && p.PersonalEntity == e.Name
+	switch {
+	case isTrue(e.IsTeam), e.IsTeam == nil && !named:
+		entity.ID = TeamID(e.Name).Entity()
+	case named:
+		entity.ID = iam.UserID(p.Ref.ID).PersonalEntity()
+	default:
+		entity.ID = userIDByName(e.Name).PersonalEntity()
+	}
+	return entity
+}
+
+func (s *shown) toProject(entity *iam.Entity) *iam.Project {
+	if s.project == nil {
+		return nil
+	}
+	project := &iam.Project{
+		ID:         projectID(entity.Name, s.project.Name),
+		Entity:     entity.ID,
+		Name:       s.project.Name,
+		Visibility: iam.VisibilityFromAccess(s.project.Access),
+	}
+	if s.hidden {
+		project.Visibility = iam.VisibilityRestricted
+	}
+	return project
+}
+
+// withRole returns p with another role in one team.
+func withRole(p *iam.Principal, team iam.TeamID, role iam.Role) *iam.Principal {
+	if m, ok := p.Membership(team); ok && m.Role == role {
+		return p
+	}
+	shaped := *p
+	shaped.Teams = slices.Clone(p.Teams)
+	for i := range shaped.Teams {
+		if shaped.Teams[i].ID == team {
+			shaped.Teams[i].Role = role
+		}
+	}
+	return &shaped
+}
+
+// withoutWriting returns p as somebody whose licence only reads.
+func withoutWriting(p *iam.Principal) *iam.Principal {
+	shaped := *p
+	shaped.ModelsSeat, shaped.WeaveSeat = iam.SeatViewer, iam.SeatViewer
+	return &shaped
+}
+
+// bind returns a principal of the gateway's own record with its teams as the server's: the record
+// names them, and the name is checked here, at use.
+func bind(p *iam.Principal) *iam.Principal {
+	bound := *p
+	if p.Scope.ID != "" {
+		bound.Scope.ID = TeamID(p.Scope.Name)
+	}
+	bound.Teams = slices.Clone(p.Teams)
+	for i := range bound.Teams {
+		bound.Teams[i].ID = TeamID(bound.Teams[i].Name)
+	}
+	return &bound
+}

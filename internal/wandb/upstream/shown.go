@@ -1,0 +1,289 @@
+package upstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+)
+
+// What the server is asked about an entity, and about a project in it. readOnly is the server's own
+// word on what the asker may do; readOnlyAdmin on whether the asker administers the team.
+var (
+	entityWordings = []string{
+		`query GatewayEntity($entity: String!) { entity(name: $entity) { id name isTeam readOnly readOnlyAdmin } }`,
+		`query GatewayEntity($entity: String!) { entity(name: $entity) { id name readOnly } }`,
+		`query GatewayEntity($entity: String!) { entity(name: $entity) { id name } }`,
+	}
+	projectWordings = []string{
+		`query GatewayProject($entity: String!, $project: String!) {` +
+			` project(name: $project, entityName: $entity) { id name access readOnly user { id username } entity { id name isTeam readOnly readOnlyAdmin } }` +
+			` entity(name: $entity) { id name isTeam readOnly readOnlyAdmin } }`,
+		`query GatewayProject($entity: String!, $project: String!) {` +
+			` project(name: $project, entityName: $entity) { id name access readOnly entity { id name readOnly } }` +
+			` entity(name: $entity) { id name readOnly } }`,
+		`query GatewayProject($entity: String!, $project: String!) {` +
+			` project(name: $project, entityName: $entity) { id name access entity { id name } }` +
+			` entity(name: $entity) { id name } }`,
+	}
+)
+
+// shown is what the server shows one asker of an entity and perhaps a project. It is not changed
+// after it was built.
+type shown struct {
+	entity  *shownEntity  // nil: nothing there that the asker may see
+	project *shownProject // nil: the same, or none was asked for
+	// hidden is true when project is there, seen with the administrator's key, but not for the asker.
+	hidden bool
+	// role is the asker's role in the team, if the server told it.
+	role iam.Role
+	// judged keeps the last Facts made of this, so that they are made once for a principal.
+	judged lastFacts
+}
+
+type shownEntity struct {
+	ID            string `json:"id"`
+	Name          string `json:"name"`
+	IsTeam        *bool  `json:"isTeam"`
+	ReadOnly      *bool  `json:"readOnly"`
+	ReadOnlyAdmin *bool  `json:"readOnlyAdmin"`
+}
+
+type shownProject struct {
+	ID       string       `json:"id"`
+	Name     string       `json:"name"`
+	Access   string       `json:"access"`
+	ReadOnly *bool        `json:"readOnly"`
+	Entity   *shownEntity `json:"entity"`
+	User     *struct {
+		ID       string `json:"id"`
+		Username string `json:"username"`
+	} `json:"user"`
+}
+
+// isTrue and isFalse read the server's word: one that it did not say is neither.
+func isTrue(b *bool) bool  { return b != nil && *b }
+func isFalse(b *bool) bool { return b != nil && !*b }
+
+// show returns what the server shows the asker. p is the asker as a principal; nil for the
+// administrator's key and for nobody.
+func (d *Directory) show(ctx context.Context, asker iam.Credential, p *iam.Principal, entity, project string) (*shown, error) {
+	who := digestOfCredential(asker)
+	key := digestOf(purposeShown, who[:], entity, project)
+	stamp := d.epochs.stamp(entity, project)
+	e, due, ok := d.shown.peek(key, stamp)
+	if ok && !due {
+		return e.value, e.err
+	}
+	look := func(ctx context.Context) answer[*shown] { return d.look(ctx, asker, p, entity, project) }
+	if !ok {
+		return d.shown.fetch(ctx, key, stamp, look)
+	}
+	d.shown.refresh(key, stamp, look)
+	return e.value, e.err
+}
+
+// look asks the server about the entity and project, and what else is needed to judge the answer.
+func (d *Directory) look(ctx context.Context, asker iam.Credential, p *iam.Principal, entity, project string) (a answer[*shown]) {
+	s, err := d.askShown(ctx, asker, entity, project)
+	if err != nil {
+		return answer[*shown]{err: err}
+	}
+	a.value = s
+	if project != "" && s.project == nil && p != nil && !d.admin.Secret.IsZero() {
+		if err := d.revealHidden(ctx, s, entity, project); err != nil {
+			return answer[*shown]{err: err}
+		}
+	}
+	if d.needsRole(s, p) {
+		if s.role, a.asOf, err = d.role(ctx, asker, p, s.entity.Name); err != nil {
+			return answer[*shown]{err: err}
+		}
+	}
+	a.absent = s.entity == nil || s.hidden || project != "" && s.project == nil
+	return a
+}
+
+func (d *Directory) askShown(ctx context.Context, asker iam.Credential, entity, project string) (*shown, error) {
+	q, variables := &d.questions.entity, map[string]string{"entity": entity}
+	if project != "" {
+		q, variables["project"] = &d.questions.project, project
+	}
+	r, err := d.ask(ctx, asker, q, variables)
+	switch {
+	case errors.Is(err, errRefused) && asker.Kind == iam.NoCredential:
+		return &shown{}, nil // the server shows strangers nothing
+	case errors.Is(err, errRefused) && asker == d.admin:
+		return nil, d.adminRefused(err)
+	case errors.Is(err, errRefused):
+		d.ForgetCredential(asker)
+		return nil, d.unknown(err)
+	case errors.Is(err, errForbidden), errors.Is(err, errNotFound):
+		return &shown{}, nil
+	case err != nil:
+		return nil, err
+	}
+	s, err := shownOf(r, project != "")
+	if err != nil {
+		return nil, d.unavailable("answered only half of what the caller may see", err, 0)
+	}
+	return s, nil
+}
+
+// shownOf reads the answer to entityWordings or projectWordings.
+func shownOf(r reply, withProject bool) (*shown, error) {
+	s := &shown{}
+	if withProject {
+		project, err := rootOf[shownProject](r, "project")
+		if err != nil {
+			return nil, err
+		}
+		if project != nil && project.Name == "" {
+			return nil, errors.New("project has no name")
+		}
+		s.project = project
+	}
+	entity, err := rootOf[shownEntity](r, "entity")
+	if err != nil && s.project == nil {
+		return nil, err
+	}
+	s.entity = entity
+	if s.project != nil && s.project.Entity != nil {
+		s.entity = s.project.Entity // where the project is, the server knows best: names may lead elsewhere
+	}
+	switch {
+	case s.entity == nil && s.project != nil:
+		return nil, errors.New("project has no entity")
+	case s.entity != nil && !iam.ValidName(s.entity.Name):
+		return nil, errors.New("entity has no name, or one that is none")
+	}
+	return s, nil
+}
+
+// rootOf reads a root field; nil when the server says that there is nothing.
+func rootOf[T any](r reply, name string) (*T, error) {
+	raw, absent, err := r.root(name)
+	if err != nil || absent {
+		return nil, err
+	}
+	v := new(T)
+	if err := json.Unmarshal(raw, v); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return v, nil
+}
+
+// revealHidden finds out with the administrator's key whether a project that the asker was not shown
+// is there all the same. Else a run could be created "in a new project" that is somebody's
+// restricted one.
+func (d *Directory) revealHidden(ctx context.Context, s *shown, entity, project string) error {
+	all, err := d.show(ctx, d.admin, nil, entity, project)
+	if err != nil {
+		return err
+	}
+	if all.project == nil {
+		return nil
+	}
+	s.entity, s.project, s.hidden = all.entity, all.project, true
+	return nil
+}
+
+// memberWordings ask for the roles in a team. Keys of service accounts stand in the same list and
+// are not asked for.
+var memberWordings = []string{
+	`query GatewayMembers($entity: String!) { entity(name: $entity) { members { username admin role } } }`,
+	`query GatewayMembers($entity: String!) { entity(name: $entity) { members { username admin } } }`,
+}
+
+// needsRole reports whether the member list says something that is not clear already. It can be
+// long, so it is not asked for where the server says that the asker does not administer the team
+// and whether they may write.
+func (d *Directory) needsRole(s *shown, p *iam.Principal) bool {
+	if s.entity == nil || s.hidden || p == nil || p.Username == "" {
+		return false
+	}
+	if _, member := p.Membership(TeamID(s.entity.Name)); !member {
+		return false
+	}
+	return !isTrue(s.entity.ReadOnlyAdmin) || s.entity.ReadOnly == nil
+}
+
+// role returns the asker's role in a team and since when that is known; "" when the server does
+// not tell.
+func (d *Directory) role(ctx context.Context, asker iam.Credential, p *iam.Principal, team string) (iam.Role, time.Duration, error) {
+	who := digestOfCredential(asker)
+	key := digestOf(purposeRole, who[:], team, p.Username)
+	stamp := d.epochs.stamp(team, "")
+	known := d.roles.now()
+	e, _, ok := d.roles.peek(key, stamp)
+	if ok {
+		known = e.asOf
+		return e.value, known, e.err
+	}
+	role, err := d.roles.fetch(ctx, key, stamp, func(ctx context.Context) answer[iam.Role] {
+		role, err := d.askRole(ctx, asker, p.Username, team)
+		return answer[iam.Role]{value: role, err: err}
+	})
+	return role, known, err
+}
+
+func (d *Directory) askRole(ctx context.Context, asker iam.Credential, username, team string) (iam.Role, error) {
+	r, err := d.ask(ctx, asker, &d.questions.members, map[string]string{"entity": team})
+	switch {
+	case errors.Is(err, errTooLarge), errors.Is(err, errUnknownField), errors.Is(err, errForbidden), errors.Is(err, errNotFound):
+		return "", nil // the server does not tell, and will not the next time
+	case errors.Is(err, errRefused):
+		return "", d.unknown(err)
+	case err != nil:
+		return "", err
+	}
+	entity, err := rootOf[struct {
+		Members []member `json:"members"`
+	}](r, "entity")
+	if err != nil {
+		return "", d.unavailable("answered only half of who is in the team", err, 0)
+	}
+	if entity == nil {
+		return "", nil
+	}
+	return roleOf(entity.Members, username), nil
+}
+
+type member struct {
+	Username string `json:"username"`
+	Admin    bool   `json:"admin"`
+	Role     string `json:"role"`
+}
+
+// roleOf finds a person's role in a member list. Two rows of one name tell nothing. A role that is
+// not one of the predefined is a custom one: what it adds is not told, so it counts as its base as
+// far as readOnly shows that.
+func roleOf(members []member, username string) iam.Role {
+	var found *member
+	for i := range members {
+		if members[i].Username != username {
+			continue
+		}
+		if found != nil {
+			return ""
+		}
+		found = &members[i]
+	}
+	if found == nil {
+		return ""
+	}
+	role, err := iam.ParseRole(found.Role)
+	switch {
+	case err == nil && role == iam.RoleViewer:
+		return iam.RoleViewer
+	case found.Admin || err == nil && role == iam.RoleAdmin:
+		return iam.RoleAdmin
+	case err == nil && role == iam.RoleMember:
+		return iam.RoleMember
+	default:
+		return ""
+	}
+}
