@@ -51,14 +51,15 @@ func decideProjectCreate(q Request, f *Facts, b bond) Decision {
 	return limit(q, f, b, d)
 }
 
+// decideReadMembers answers for who is in the team: those who are, and who administers them.
 func decideReadMembers(f *Facts, b bond) Decision {
 	switch {
-	case b.inside && b.role.rank == rankNone:
-		return deny(ReasonUnknownRole)
-	case b.inside:
+	case b.inside && b.role.rank >= rankViewer:
 		return allow(b.role.source)
 	case f.organizationAdmin() && !b.personal:
 		return allow(ReasonOrganizationAdmin)
+	case b.inside:
+		return deny(ReasonUnknownRole)
 	}
 	return deny(f.outsideReason(b))
 }
