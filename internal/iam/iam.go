@@ -28,6 +28,8 @@ type (
 	ServiceAccountID string
 	// KeyID names an API key: 8 lower-case hex digits (design section 6). It is no secret.
 	KeyID string
+	// RoleID names a custom role where a name would not do (SCIM).
+	RoleID string
 	// EntityID names what owns projects: a TeamID, or the UserID of a personal entity.
 	EntityID string
 )
@@ -37,6 +39,9 @@ func NewUserID() UserID                     { return UserID(newID("usr_")) }
 func NewTeamID() TeamID                     { return TeamID(newID("team_")) }
 func NewProjectID() ProjectID               { return ProjectID(newID("prj_")) }
 func NewServiceAccountID() ServiceAccountID { return ServiceAccountID(newID("sa_")) }
+
+// NewRoleID returns a fresh random id.
+func NewRoleID() RoleID { return RoleID(newID("role_")) }
 
 // newID returns prefix and 80 random bits: enough that two ids never meet in one organization.
 func newID(prefix string) string {
@@ -196,8 +201,10 @@ func (s *ServiceAccount) Federated() bool { return s.Subject != "" }
 
 // CustomRole is a predefined base with permissions added to it (ROLE-1..10).
 type CustomRole struct {
-	Name        string   `json:"name"`
-	Description string   `json:"description,omitempty"`
-	Inherits    Role     `json:"inherits"` // RoleMember or RoleViewer
-	Permissions []string `json:"permissions,omitempty"`
+	ID          RoleID    `json:"id,omitempty"`
+	Name        string    `json:"name"`
+	Description string    `json:"description,omitempty"`
+	Inherits    Role      `json:"inherits"` // RoleMember or RoleViewer
+	Permissions []string  `json:"permissions,omitempty"`
+	Created     time.Time `json:"created,omitzero"`
 }

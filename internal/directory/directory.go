@@ -1,0 +1,124 @@
+// Package directory is the record of who exists and what belongs to whom: users, teams,
+// memberships, projects, service accounts, API keys and custom roles of one organization. It is
+// where the facts of a decision come from when the gateway's own store is the record (`directory
+// local`, design section 4); it decides nothing itself.
+//
+// Reading goes through hotcache and costs a look-up per fact. Changing goes through a transaction
+// on the store (see transaction.go): every change is one Commit whose expectations cover what it
+// was decided on, so that nothing is ever half done and nobody's change is lost.
+//
+// # Records
+//
+// All under "<organization>/", JSON:
+//
+//	user/<user id>                        iam.User, with the person's memberships
+//	team/<team id>                        iam.Team
+//	sa/<service account id>               iam.ServiceAccount
+//	project/<entity id>/<name>            iam.Project, with invitations and project roles
+//	key/<HMAC-SHA256 of the key, hex>     the API key's id, owner, name; never the key
+//	roles                                 every custom role
+//	admins                                the active admins; the guard of ORG-9
+//
+// and what finds them:
+//
+//	entity/<folded name>                  team, user or service account of that name (nameRecord)
+//	email/<folded address>                user
+//	subject/<hash of issuer and subject>  external service account
+//	project_id/<project id>               entity and name of the project
+//	member/<team id>/<user id>            nothing; lists a team
+//	invited/<principal>/<project id>      nothing; lists where a principal is in a project's list
+//	key_id/<key id>/<HMAC>                nothing; finds a key by the id that people see
+//	key_owner/<principal>/<HMAC>          nothing; lists a principal's keys
+package directory
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"errors"
+	"hash"
+	"sync"
+	"time"
+
+	"github.com/wandb-gateway/wandb-gateway/authz"
+	"github.com/wandb-gateway/wandb-gateway/internal/hotcache"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+)
+
+// Config is what a Directory needs.
+type Config struct {
+	// Cache is the organization's cache; its space is the organization.
+	Cache *hotcache.Cache
+	// Organization is the organization's name, also the store's space.
+	Organization string
+	// HMACKey hashes API keys. Whoever has it and the store still cannot recover keys, but can test
+	// guesses; it is derived from the master key.
+	HMACKey [32]byte
+	// Settings are the deployment's switches. They go into every Facts as they are.
+	Settings authz.Settings
+	// Now is the clock for creation times; nil means time.Now.
+	Now func() time.Time
+}
+
+// Directory is the record of one organization. Its methods may be called at the same time from
+// many goroutines.
+type Directory struct {
+	cache        *hotcache.Cache
+	organization string
+	settings     authz.Settings
+	now          func() time.Time
+	names        names
+	macs         sync.Pool // of *macState
+	lookups      sync.Pool // of *principalLookup
+	targets      sync.Pool // of *targetLookup
+}
+
+// New returns the directory of one organization.
+func New(c Config) (*Directory, error) {
+	if c.Cache == nil {
+		return nil, errors.New("directory: no cache")
+	}
+	if !iam.ValidName(c.Organization) {
+		return nil, iam.Invalidf("organization %q is not a name: use 1 to 128 of letters, digits and . _ @ -", c.Organization)
+	}
+	if c.HMACKey == [32]byte{} {
+		return nil, errors.New("directory: the key for hashing API keys is all zero")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	d := &Directory{
+		cache:        c.Cache,
+		organization: c.Organization,
+		settings:     c.Settings,
+		now:          c.Now,
+		names:        newNames(c.Organization, c.Settings),
+	}
+	d.macs.New = func() any { return &macState{mac: hmac.New(sha256.New, c.HMACKey[:])} }
+	d.lookups.New = func() any { return newPrincipalLookup(d) }
+	d.targets.New = func() any { return newTargetLookup(d) }
+	return d, nil
+}
+
+// Organization returns the organization's name.
+func (d *Directory) Organization() string { return d.organization }
+
+// macState is a keyed hash that is reset instead of made anew, with room for its text and sum.
+type macState struct {
+	mac hash.Hash
+	in  []byte
+	sum [sha256.Size]byte
+}
+
+// hashKey returns the HMAC under which a key is recorded. Looking it up by equality leaks nothing
+// about keys: who does not know HMACKey cannot steer the hash.
+func (d *Directory) hashKey(key iam.Secret) [sha256.Size]byte {
+	m := d.macs.Get().(*macState)
+	m.in = append(m.in[:0], key.Reveal()...)
+	m.mac.Reset()
+	m.mac.Write(m.in)
+	m.mac.Sum(m.sum[:0])
+	sum := m.sum
+	clear(m.in) // no copy of the key stays behind in the pool
+	d.macs.Put(m)
+	return sum
+}

@@ -1,0 +1,139 @@
+package directory
+
+import (
+	"context"
+	"errors"
+
+	"github.com/wandb-gateway/wandb-gateway/authz"
+	"github.com/wandb-gateway/wandb-gateway/internal/hotcache"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/store"
+)
+
+// attempts bounds how often a reading is repeated because something it read changed meanwhile.
+const attempts = 16
+
+var errRestless = iam.Unavailable("the directory changes faster than it can be read: try again shortly", nil)
+
+// Facts returns what a decision needs to know, all of one revision: the principal as it is now, the
+// entity and the project that the request names (nil where there is none of that name; both names
+// may be empty), and the custom roles. p may be nil for a caller without a credential. Entities are
+// found without regard to case, as their names are unique that way; projects exactly, as W&B does.
+//
+// Facts.Principal is read anew: p was read earlier, and a membership withdrawn since must not meet a
+// project made since (threat Z05). A principal deleted since is iam.KindUnauthenticated.
+func (d *Directory) Facts(ctx context.Context, p *iam.Principal, entity, project string) (authz.Facts, error) {
+	for range attempts {
+		v := d.cache.View()
+		f, err := d.readFacts(ctx, v, p, entity, project)
+		if !v.Valid() {
+			continue
+		}
+		if err != nil {
+			return authz.Facts{}, unreadable(err)
+		}
+		return f, nil
+	}
+	return authz.Facts{}, errRestless
+}
+
+func (d *Directory) readFacts(ctx context.Context, v *hotcache.View, p *iam.Principal, entity, project string) (authz.Facts, error) {
+	f := authz.Facts{Organization: d.organization, Settings: d.settings}
+	switch {
+	case p == nil || p.IsAnonymous():
+	case p.FromUpstream:
+		f.Principal = p // another record is the truth about it
+	default:
+		var err error
+		if f.Principal, err = d.read(ctx, v, principalQuery{ref: p.Ref}); errors.Is(err, store.ErrNotFound) {
+			return f, errNoSuchPrincipal
+		} else if err != nil {
+			return f, err
+		}
+	}
+	t, err := d.readTarget(ctx, v, entity, project)
+	if err != nil {
+		return f, err
+	}
+	f.Entity, f.Project, f.Roles = t.entity, t.project, t.roles
+	return f, nil
+}
+
+// target is what a request names, and the roles by which it is judged. It is shared: nobody
+// changes it.
+type target struct {
+	entity  *iam.Entity
+	project *iam.Project
+	roles   map[iam.Role]*iam.CustomRole
+}
+
+// readTarget finds what names stand for. Names that can name nothing are not looked up, so they
+// cannot fill the cache.
+func (d *Directory) readTarget(ctx context.Context, v *hotcache.View, entity, project string) (*target, error) {
+	if !iam.ValidName(entity) {
+		entity, project = "", ""
+	}
+	if !iam.ValidProjectName(project) {
+		project = ""
+	}
+	l := d.targets.Get().(*targetLookup)
+	l.entity, l.project, l.built = entity, project, false
+	t, err := hotcache.Derived(ctx, v, l.key(), l.build)
+	if err == nil && !l.built {
+		d.targets.Put(l)
+	}
+	return t, err
+}
+
+// targetLookup is to targets what principalLookup is to principals.
+type targetLookup struct {
+	d               *Directory
+	entity, project string
+	built           bool
+	build           func(context.Context, *hotcache.View) (*target, error)
+	text            []byte
+}
+
+func newTargetLookup(d *Directory) *targetLookup {
+	l := &targetLookup{d: d}
+	l.build = func(ctx context.Context, v *hotcache.View) (*target, error) {
+		l.built = true
+		return d.buildTarget(ctx, v, l.entity, l.project)
+	}
+	return l
+}
+
+func (l *targetLookup) key() string {
+	l.text = append(append(l.text[:0], l.d.names.target...), iam.FoldName(l.entity)...)
+	l.text = append(append(l.text, '/'), l.project...)
+	return string(l.text)
+}
+
+func (d *Directory) buildTarget(ctx context.Context, v *hotcache.View, entity, project string) (*target, error) {
+	t := new(target)
+	var err error
+	if t.roles, err = hotcache.Read(ctx, v, d.names.roles, decodeRoles); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	if entity == "" {
+		return t, nil
+	}
+	e, err := hotcache.Read(ctx, v, d.names.entityName(entity), decode[nameRecord])
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return t, nil
+	case err != nil:
+		return nil, err
+	case e.entity() == "":
+		return t, nil
+	}
+	t.entity = &iam.Entity{ID: e.ID, Name: e.Name}
+	if project == "" {
+		return t, nil
+	}
+	t.project, err = hotcache.Read(ctx, v, d.names.project(e.ID, project), decode[iam.Project])
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	return t, nil
+}

@@ -1,0 +1,83 @@
+package directory
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+
+	"github.com/wandb-gateway/wandb-gateway/authz"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+)
+
+// names builds the keys of records. Names of teams, people and service accounts are ASCII without
+// slashes (iam.ValidName), ids and project names have no slashes either, so keys are unambiguous.
+type names struct {
+	space  string // "<organization>/"
+	key    string // "<organization>/key/"
+	entity string
+	roles  string
+	admins string
+	// The keys of derived values never meet those of records: they contain a NUL. They name the
+	// settings that the values depend on, because caches outlive a reload of the configuration.
+	principal string
+	byKey     string
+	target    string
+}
+
+func newNames(organization string, settings authz.Settings) names {
+	space := organization + "/"
+	derived := space + "\x00p" // personal entities on
+	if settings.DisablePersonalEntity {
+		derived = space + "\x00d"
+	}
+	return names{
+		space:     space,
+		key:       space + "key/",
+		entity:    space + "entity/",
+		roles:     space + "roles",
+		admins:    space + "admins",
+		principal: derived + "principal/",
+		byKey:     derived + "key/",
+		target:    derived + "target/",
+	}
+}
+
+func (n *names) user(id iam.UserID) string                     { return n.space + "user/" + string(id) }
+func (n *names) team(id iam.TeamID) string                     { return n.space + "team/" + string(id) }
+func (n *names) serviceAccount(id iam.ServiceAccountID) string { return n.space + "sa/" + string(id) }
+func (n *names) entityName(name string) string                 { return n.entity + iam.FoldName(name) }
+func (n *names) email(address string) string                   { return n.space + "email/" + iam.FoldName(address) }
+func (n *names) projectsOf(entity iam.EntityID) string {
+	return n.space + "project/" + string(entity) + "/"
+}
+func (n *names) project(entity iam.EntityID, name string) string {
+	return n.projectsOf(entity) + name
+}
+func (n *names) projectID(id iam.ProjectID) string { return n.space + "project_id/" + string(id) }
+func (n *names) membersOf(team iam.TeamID) string  { return n.space + "member/" + string(team) + "/" }
+func (n *names) member(team iam.TeamID, user iam.UserID) string {
+	return n.membersOf(team) + string(user)
+}
+func (n *names) invitationsOf(who iam.PrincipalRef) string {
+	return n.space + "invited/" + who.String() + "/"
+}
+func (n *names) invitation(who iam.PrincipalRef, project iam.ProjectID) string {
+	return n.invitationsOf(who) + string(project)
+}
+func (n *names) keysWithID(id iam.KeyID) string { return n.space + "key_id/" + string(id) + "/" }
+func (n *names) keysOf(owner iam.PrincipalRef) string {
+	return n.space + "key_owner/" + owner.String() + "/"
+}
+func (n *names) apiKey(sum [sha256.Size]byte) string { return n.key + hex.EncodeToString(sum[:]) }
+
+// subject finds an external service account. Both parts are bytes from outside, so they are hashed
+// with the issuer's length in front: no pair can be read as another.
+func (n *names) subject(issuer, subject string) string {
+	h := sha256.New()
+	var length [8]byte
+	binary.BigEndian.PutUint64(length[:], uint64(len(issuer)))
+	h.Write(length[:])
+	h.Write([]byte(issuer))
+	h.Write([]byte(subject))
+	return n.space + "subject/" + hex.EncodeToString(h.Sum(nil))
+}

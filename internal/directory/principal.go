@@ -1,0 +1,233 @@
+package directory
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/apikey"
+	"github.com/wandb-gateway/wandb-gateway/internal/hotcache"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/store"
+)
+
+// ReasonDeactivated is the reason for refusing the credential of a principal that was deactivated.
+const ReasonDeactivated iam.Reason = "deactivated"
+
+// ReasonUnknownCredential is the reason for refusing a credential that belongs to nobody.
+const ReasonUnknownCredential iam.Reason = "unknown_credential"
+
+var (
+	errUnknownKey = &iam.Error{Kind: iam.KindUnauthenticated, Reason: ReasonUnknownCredential,
+		Message: "this API key is unknown here: it was mistyped, deleted, or belongs to another deployment; make one at /authorize, or ask an organization admin"}
+	errNoSuchPrincipal = &iam.Error{Kind: iam.KindUnauthenticated, Reason: ReasonUnknownCredential,
+		Message: "whom this credential stands for was deleted"}
+)
+
+func deactivated(p *iam.Principal) error {
+	kind := "user"
+	if p.IsServiceAccount() {
+		kind = "service account"
+	}
+	return &iam.Error{Kind: iam.KindUnauthenticated, Reason: ReasonDeactivated,
+		Message: "the " + kind + " " + p.Username + " is deactivated: an organization admin can reactivate it"}
+}
+
+// PrincipalByKey returns who owns an API key. A key that is unknown or whose owner is deactivated
+// (ReasonDeactivated) is iam.KindUnauthenticated; iam.KindUnavailable means that the store did not
+// answer, and says nothing about the key.
+func (d *Directory) PrincipalByKey(ctx context.Context, key iam.Secret) (*iam.Principal, error) {
+	switch apikey.FormOf(key.Reveal()) {
+	case apikey.Minted, apikey.Foreign:
+	case apikey.Malformed, apikey.MintedDamaged, apikey.JWT:
+		return nil, errUnknownKey
+	default:
+		return nil, errUnknownKey
+	}
+	p, err := d.lookUp(ctx, principalQuery{sum: d.hashKey(key), byKey: true})
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, errUnknownKey
+	case err != nil:
+		return nil, unreadable(err)
+	case !p.Active:
+		return nil, deactivated(p)
+	}
+	return p, nil
+}
+
+// Principal returns the principal that a reference names, deactivated ones included: callers that
+// authenticate look at Active. A reference to nobody is iam.KindUnauthenticated.
+func (d *Directory) Principal(ctx context.Context, ref iam.PrincipalRef) (*iam.Principal, error) {
+	p, err := d.lookUp(ctx, principalQuery{ref: ref})
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, errNoSuchPrincipal
+	case err != nil:
+		return nil, unreadable(err)
+	}
+	return p, nil
+}
+
+// lookUp finds a principal in one revision of the directory.
+func (d *Directory) lookUp(ctx context.Context, q principalQuery) (*iam.Principal, error) {
+	for range attempts {
+		v := d.cache.View()
+		p, err := d.read(ctx, v, q)
+		if v.Valid() {
+			return p, err
+		}
+	}
+	return nil, errRestless
+}
+
+// principalQuery names a principal by one of its API keys, or by its reference.
+type principalQuery struct {
+	byKey bool
+	sum   [sha256.Size]byte
+	ref   iam.PrincipalRef
+}
+
+// read finds a principal through a reading session. It returns store.ErrNotFound when there is none.
+func (d *Directory) read(ctx context.Context, v *hotcache.View, q principalQuery) (*iam.Principal, error) {
+	l := d.lookups.Get().(*principalLookup)
+	l.query, l.built = q, false
+	p, err := hotcache.Derived(ctx, v, l.key(), l.build)
+	if err == nil && !l.built {
+		d.lookups.Put(l) // a hit: nobody else holds its method value
+	}
+	return p, err
+}
+
+// principalLookup carries one look-up to the function that the cache calls on a miss. A closure
+// would do the same, and cost an allocation on every hit.
+type principalLookup struct {
+	d     *Directory
+	query principalQuery
+	built bool
+	build func(context.Context, *hotcache.View) (*iam.Principal, error)
+	text  []byte
+}
+
+func newPrincipalLookup(d *Directory) *principalLookup {
+	l := &principalLookup{d: d}
+	l.build = func(ctx context.Context, v *hotcache.View) (*iam.Principal, error) {
+		l.built = true
+		return d.buildPrincipal(ctx, v, l.query)
+	}
+	return l
+}
+
+func (l *principalLookup) key() string {
+	if l.query.byKey {
+		l.text = append(append(l.text[:0], l.d.names.byKey...), l.query.sum[:]...)
+	} else {
+		l.text = append(append(l.text[:0], l.d.names.principal...), l.query.ref.ID...)
+	}
+	return string(l.text)
+}
+
+func (d *Directory) buildPrincipal(ctx context.Context, v *hotcache.View, q principalQuery) (*iam.Principal, error) {
+	ref := q.ref
+	if q.byKey {
+		key, err := hotcache.Read(ctx, v, d.names.key+hex.EncodeToString(q.sum[:]), decode[keyRecord])
+		if err != nil {
+			return nil, err
+		}
+		return d.read(ctx, v, principalQuery{ref: key.Owner})
+	}
+	switch ref.Kind {
+	case iam.KindUser:
+		return d.buildUser(ctx, v, iam.UserID(ref.ID))
+	case iam.KindServiceAccount:
+		return d.buildServiceAccount(ctx, v, iam.ServiceAccountID(ref.ID))
+	case iam.Anonymous:
+		return nil, store.ErrNotFound
+	default:
+		return nil, store.ErrNotFound
+	}
+}
+
+func (d *Directory) buildUser(ctx context.Context, v *hotcache.View, id iam.UserID) (*iam.Principal, error) {
+	u, err := hotcache.Read(ctx, v, d.names.user(id), decode[iam.User])
+	if err != nil {
+		return nil, err
+	}
+	p := &iam.Principal{
+		Ref: id.Ref(), Organization: d.organization,
+		Username: u.Username, Email: u.Email, Name: u.Name, Active: u.Active,
+		Role: u.Role, ModelsSeat: u.ModelsSeat, WeaveSeat: u.WeaveSeat,
+	}
+	for _, m := range u.Teams {
+		t, err := d.readTeam(ctx, v, m.Team)
+		if err != nil {
+			return nil, err
+		}
+		if t == nil {
+			continue // between the two reads the team was deleted; the view will not be valid
+		}
+		p.Teams = append(p.Teams, iam.Membership{TeamRef: iam.TeamRef{ID: t.ID, Name: t.Name}, Role: m.Role})
+	}
+	slices.SortFunc(p.Teams, func(a, b iam.Membership) int { return strings.Compare(a.Name, b.Name) })
+	if !d.settings.DisablePersonalEntity {
+		p.PersonalEntity = u.Username
+	}
+	p.DefaultEntity = defaultEntity(p, u.DefaultTeam)
+	return p, nil
+}
+
+// defaultEntity is where a person's work goes that names no entity (design section 6).
+func defaultEntity(p *iam.Principal, chosen iam.TeamID) string {
+	if m, ok := p.Membership(chosen); ok && chosen != "" {
+		return m.Name
+	}
+	if p.PersonalEntity != "" {
+		return p.PersonalEntity
+	}
+	if len(p.Teams) == 1 {
+		return p.Teams[0].Name
+	}
+	return ""
+}
+
+func (d *Directory) buildServiceAccount(ctx context.Context, v *hotcache.View, id iam.ServiceAccountID) (*iam.Principal, error) {
+	a, err := hotcache.Read(ctx, v, d.names.serviceAccount(id), decode[iam.ServiceAccount])
+	if err != nil {
+		return nil, err
+	}
+	p := &iam.Principal{Ref: id.Ref(), Organization: d.organization, Username: a.Name, Name: a.Name, Active: a.Active}
+	home := a.Team
+	if home == "" {
+		home = a.DefaultTeam
+	}
+	if home == "" {
+		return p, nil
+	}
+	t, err := d.readTeam(ctx, v, home)
+	if err != nil {
+		return nil, err
+	}
+	if a.Team != "" {
+		p.Scope = iam.TeamRef{ID: a.Team} // kept even if its team is gone: it must not become wider
+	}
+	if t == nil {
+		return p, nil
+	}
+	if a.Team != "" {
+		p.Scope.Name = t.Name
+	}
+	p.DefaultEntity = t.Name
+	return p, nil
+}
+
+// readTeam returns nil for a team that is not there.
+func (d *Directory) readTeam(ctx context.Context, v *hotcache.View, id iam.TeamID) (*iam.Team, error) {
+	t, err := hotcache.Read(ctx, v, d.names.team(id), decode[iam.Team])
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return t, err
+}

@@ -1,0 +1,272 @@
+package directory
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/store"
+)
+
+// NewServiceAccount describes a service account to be added: of a team (Team), or of the
+// organization (DefaultTeam, which SA-13 requires).
+type NewServiceAccount struct {
+	// Name is unique among service accounts and people without regard to case.
+	Name        string
+	Team        iam.TeamID
+	DefaultTeam iam.TeamID
+	// Issuer and Subject make it an external one, which owns no API keys (KEY-4): both or neither.
+	Issuer, Subject string
+	Inactive        bool
+}
+
+// ServiceAccountChange is what to change about a service account; nil leaves it. Its team stays:
+// an account that changed sides would take its keys along.
+type ServiceAccountChange struct {
+	DefaultTeam     *iam.TeamID
+	Issuer, Subject *string
+	Active          *bool
+}
+
+// CreateServiceAccount adds a service account. A name, or an issuer and subject, that is taken is
+// iam.KindConflict.
+func (d *Directory) CreateServiceAccount(ctx context.Context, n NewServiceAccount) (Change[iam.ServiceAccount], error) {
+	var c Change[iam.ServiceAccount]
+	err := d.change(ctx, func(tx *transaction) (err error) {
+		c.After, err = tx.createServiceAccount(n)
+		return err
+	})
+	return c, err
+}
+
+// ServiceAccount returns a service account as recorded. An unknown id is iam.KindNotFound.
+func (d *Directory) ServiceAccount(ctx context.Context, id iam.ServiceAccountID) (*iam.ServiceAccount, error) {
+	return get[iam.ServiceAccount](ctx, d, d.names.serviceAccount(id), "service account", string(id))
+}
+
+// ServiceAccounts calls f with every service account, in no useful order, until it returns an error,
+// which is returned.
+func (d *Directory) ServiceAccounts(ctx context.Context, f func(*iam.ServiceAccount) error) error {
+	return each(ctx, d, d.names.space+"sa/", f)
+}
+
+// SetServiceAccount changes a service account.
+func (d *Directory) SetServiceAccount(ctx context.Context, id iam.ServiceAccountID, change ServiceAccountChange) (Change[iam.ServiceAccount], error) {
+	var c Change[iam.ServiceAccount]
+	err := d.change(ctx, func(tx *transaction) (err error) {
+		if c.Before, err = tx.serviceAccount(id); err != nil {
+			return err
+		}
+		c.After, err = tx.setServiceAccount(id, change)
+		return err
+	})
+	return c, err
+}
+
+// DeleteServiceAccount removes a service account with its keys and invitations.
+func (d *Directory) DeleteServiceAccount(ctx context.Context, id iam.ServiceAccountID) (Change[iam.ServiceAccount], error) {
+	var c Change[iam.ServiceAccount]
+	err := d.change(ctx, func(tx *transaction) (err error) {
+		if c.Before, err = tx.serviceAccount(id); err != nil {
+			return err
+		}
+		return tx.deleteServiceAccount(id)
+	})
+	return c, err
+}
+
+// serviceAccount returns a fresh copy of a service account that must be there.
+func (tx *transaction) serviceAccount(id iam.ServiceAccountID) (*iam.ServiceAccount, error) {
+	a, err := load[iam.ServiceAccount](tx, tx.d.names.serviceAccount(id))
+	if err == nil && a == nil {
+		return nil, iam.NotFoundf("there is no service account %q: the id is wrong, or it was deleted", id)
+	}
+	return a, err
+}
+
+func (tx *transaction) createServiceAccount(n NewServiceAccount) (*iam.ServiceAccount, error) {
+	if err := validName("service account name", n.Name); err != nil {
+		return nil, err
+	}
+	a := &iam.ServiceAccount{ID: iam.NewServiceAccountID(), Name: n.Name, Team: n.Team, DefaultTeam: n.DefaultTeam,
+		Issuer: n.Issuer, Subject: n.Subject, Active: !n.Inactive, Created: tx.d.created()}
+	if a.Team != "" {
+		if _, err := tx.standingTeam(a.Team); err != nil {
+			return nil, err
+		}
+	}
+	if err := tx.claimServiceAccountName(a); err != nil {
+		return nil, err
+	}
+	return a, tx.putServiceAccount(a)
+}
+
+func (tx *transaction) setServiceAccount(id iam.ServiceAccountID, c ServiceAccountChange) (*iam.ServiceAccount, error) {
+	a, err := tx.serviceAccount(id)
+	if err != nil {
+		return nil, err
+	}
+	if a.Federated() {
+		if err := tx.delete(tx.d.names.subject(a.Issuer, a.Subject)); err != nil {
+			return nil, err
+		}
+	}
+	wasFederated := a.Federated()
+	set(&a.DefaultTeam, c.DefaultTeam)
+	set(&a.Issuer, c.Issuer)
+	set(&a.Subject, c.Subject)
+	set(&a.Active, c.Active)
+	if a.Federated() && !wasFederated {
+		keys, err := tx.list(tx.d.names.keysOf(id.Ref()))
+		if err != nil {
+			return nil, err
+		}
+		if len(keys) > 0 {
+			return nil, iam.Conflictf("the service account %s owns %d API keys, and an external one owns none: delete them first", a.Name, len(keys))
+		}
+	}
+	return a, tx.putServiceAccount(a)
+}
+
+// putServiceAccount records a valid service account, and its subject if it is an external one.
+func (tx *transaction) putServiceAccount(a *iam.ServiceAccount) error {
+	switch {
+	case a.Team != "" && a.DefaultTeam != "":
+		return iam.Invalidf("the service account %s belongs to a team, which is where its work goes: leave the default team out", a.Name)
+	case a.Team == "" && a.DefaultTeam == "":
+		return iam.Invalidf("the service account %s needs a team, or as one of the organization a default team, where work goes that names none", a.Name)
+	case (a.Issuer == "") != (a.Subject == ""):
+		return iam.Invalidf("the external service account %s needs both issuer and subject", a.Name)
+	case len(a.Issuer) > maxAssertionBytes || len(a.Subject) > maxAssertionBytes:
+		return iam.Invalidf("issuer and subject of the service account %s may have %d bytes each", a.Name, maxAssertionBytes)
+	}
+	if a.DefaultTeam != "" {
+		if _, err := tx.standingTeam(a.DefaultTeam); err != nil {
+			return err
+		}
+	}
+	if a.Federated() {
+		key := tx.d.names.subject(a.Issuer, a.Subject)
+		was, err := load[iam.ServiceAccountID](tx, key)
+		if err != nil {
+			return err
+		}
+		if was != nil && *was != a.ID {
+			return iam.Conflictf("another service account has the subject %q of %s: two would be one", clip(a.Subject), clip(a.Issuer))
+		}
+		if err := tx.put(key, a.ID); err != nil {
+			return err
+		}
+	}
+	return tx.put(tx.d.names.serviceAccount(a.ID), a)
+}
+
+// maxAssertionBytes bounds the issuer and the subject of assertions.
+const maxAssertionBytes = 1024
+
+func (tx *transaction) deleteServiceAccount(id iam.ServiceAccountID) error {
+	a, err := tx.serviceAccount(id)
+	if err != nil {
+		return err
+	}
+	if err := tx.uninvite(id.Ref(), func(*iam.Project) bool { return true }); err != nil {
+		return err
+	}
+	if err := tx.deleteKeysOf(id.Ref()); err != nil {
+		return err
+	}
+	if a.Federated() {
+		if err := tx.delete(tx.d.names.subject(a.Issuer, a.Subject)); err != nil {
+			return err
+		}
+	}
+	if err := tx.releaseServiceAccountName(a); err != nil {
+		return err
+	}
+	return tx.delete(tx.d.names.serviceAccount(id))
+}
+
+// deleteServiceAccountsOf deletes the team's own accounts. It refuses while the team is the default
+// of another.
+func (tx *transaction) deleteServiceAccountsOf(t *iam.Team) error {
+	var own []iam.ServiceAccountID
+	var others []string
+	keys, err := tx.list(tx.d.names.space + "sa/")
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		a, err := load[iam.ServiceAccount](tx, key)
+		switch {
+		case err != nil:
+			return err
+		case a.Team == t.ID:
+			own = append(own, a.ID)
+		case a.DefaultTeam == t.ID:
+			others = append(others, a.Name)
+		}
+	}
+	if len(others) > 0 {
+		return &iam.Error{Kind: iam.KindConflict, Reason: "default_team",
+			Message: fmt.Sprintf("the team %s is the default team of %s: give them another default team first", t.Name, clip(strings.Join(others, ", ")))}
+	}
+	for _, id := range own {
+		if err := tx.deleteServiceAccount(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (tx *transaction) claimServiceAccountName(a *iam.ServiceAccount) error {
+	key := tx.d.names.entityName(a.Name)
+	r, err := load[nameRecord](tx, key)
+	if err != nil {
+		return err
+	}
+	if r == nil {
+		r = new(nameRecord)
+	}
+	if _, person := r.entity().User(); person {
+		return iam.Conflictf("the name %s is taken by a user: a service account of that name would be mistaken for them; choose another", a.Name)
+	}
+	if r.ServiceAccount != "" {
+		return iam.Conflictf("the name %s is taken by another service account (case does not count): choose another", a.Name)
+	}
+	r.ServiceAccount = a.ID
+	return tx.put(key, r)
+}
+
+func (tx *transaction) releaseServiceAccountName(a *iam.ServiceAccount) error {
+	key := tx.d.names.entityName(a.Name)
+	r, err := load[nameRecord](tx, key)
+	if err != nil || r == nil {
+		return err
+	}
+	r.ServiceAccount = ""
+	if r.ID == "" {
+		return tx.delete(key)
+	}
+	return tx.put(key, r)
+}
+
+// get reads one record for people to look at, past the cache.
+func get[T any](ctx context.Context, d *Directory, key, what, id string) (*T, error) {
+	v, err := load[T](d.reading(ctx), key)
+	if err == nil && v == nil {
+		return nil, iam.NotFoundf("there is no %s %q: the id is wrong, or it was deleted", what, clip(id))
+	}
+	return v, err
+}
+
+// each calls f with every record under prefix, past the cache.
+func each[T any](ctx context.Context, d *Directory, prefix string, f func(*T) error) error {
+	return d.scan(ctx, prefix, func(r store.Record) error {
+		v, err := decode[T](r)
+		if err != nil {
+			return err
+		}
+		return f(v)
+	})
+}
