@@ -116,6 +116,7 @@ func TestProjectReasons(t *testing.T) {
 		{"VIS-7 team admin sets visibility, uninvited", ProjectSetVisibility, inVision(admin, restricted), yes(ReasonTeamAdmin)},
 		{"VIS-7 organization admin sets visibility, not joined", ProjectSetVisibility, inVision(orgAdmin, restricted), yes(ReasonOrganizationAdmin)},
 		{"VIS-7 a project role admin does not", ProjectSetVisibility, inVision(member, team, withRole(member, iam.RoleAdmin)), no(ReasonProjectAdminRequired)},
+		{"VIS-7 a role that does not exist does not", ProjectSetVisibility, inVision(user("ghost"), open), no(ReasonUnknownRole)},
 		{"VIS-7 a member does not", ProjectSetVisibility, inVision(member, team), no(ReasonProjectAdminRequired)},
 		{"VIS-7 the other organization's admin does not", ProjectSetVisibility, inVision(with(elsewhere, orgRole(iam.OrganizationAdmin)), open), no(ReasonOtherOrganization)},
 		{"organization viewer who is team admin does not administer", ProjectManageMembers, inVision(with(admin, orgRole(iam.OrganizationViewer)), team), no(ReasonViewOnlyOrganization)},
@@ -252,6 +253,7 @@ func TestEntity(t *testing.T) {
 		{"ENV-9 adding others stays", TeamManage, settings(at(orgAdmin), noAdminAccess), yes(ReasonOrganizationAdmin)},
 		{"others do not join by themselves", TeamJoin, at(outside), no(ReasonNotTeamMember)},
 		{"members do not rise by themselves", TeamJoin, at(member), no(ReasonTeamAdminRequired)},
+		{"ENV-9 a team admin has nothing to gain", TeamJoin, settings(at(with(admin, orgRole(iam.OrganizationAdmin))), noAdminAccess), yes(ReasonOrganizationAdmin)},
 	})
 }
 

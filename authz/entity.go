@@ -107,27 +107,29 @@ func decideCreateServiceAccount(f *Facts, b bond) Decision {
 		return d
 	case f.Settings.DisableTeamServiceAccounts:
 		return deny(ReasonTeamServiceAccountsDisabled)
-	case f.Settings.DisableAdminTeamAccess && b.role.rank != rankAdmin:
+	case f.keptOut(b):
 		return deny(ReasonAdminTeamAccessDisabled)
 	}
 	return d
 }
 
+// keptOut reports whether an administrator must not gain access to the team that they do not have:
+// organization admins, when they are kept from joining (ENV-9). The team's own admins gain nothing.
+func (f *Facts) keptOut(b bond) bool {
+	return f.Settings.DisableAdminTeamAccess && b.role.rank != rankAdmin
+}
+
 // decideJoin: organization admins may add themselves to a team (VIS-6), unless switched off
 // (ENV-9). Everybody else is added by an admin.
 func decideJoin(f *Facts, b bond) Decision {
-	switch {
-	case b.personal:
+	if b.personal {
 		return deny(f.notATeamReason(b))
-	case !f.organizationAdmin():
-		if b.inside {
-			return deny(ReasonTeamAdminRequired)
-		}
-		return deny(f.outsideReason(b))
-	case f.Settings.DisableAdminTeamAccess:
+	}
+	d := decideTeamAdmin(f, b)
+	if d.Allowed() && f.keptOut(b) {
 		return deny(ReasonAdminTeamAccessDisabled)
 	}
-	return allow(ReasonOrganizationAdmin)
+	return d
 }
 
 // notATeamReason tells the organization's own callers that a personal entity is no team.

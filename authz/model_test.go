@@ -132,7 +132,7 @@ func model(q Request, f Facts) bool {
 	case TeamCreateServiceAcc:
 		return runs && !personal && !f.Settings.DisableTeamServiceAccounts && (held == "admin" || !f.Settings.DisableAdminTeamAccess)
 	case TeamJoin:
-		return placed && !personal && boss && !f.Settings.DisableAdminTeamAccess
+		return runs && !personal && (held == "admin" || !f.Settings.DisableAdminTeamAccess)
 	case OrganizationRead:
 		return home
 	case OrganizationManage:
@@ -161,12 +161,14 @@ func TestModel(t *testing.T) {
 	cases := 1_200_000
 	r := rand.New(rand.NewPCG(2026, 11))
 	allowed := map[Permission]int{}
+	seen := map[iam.Reason]bool{}
 	for range cases {
 		q, f := draw(r.IntN)
 		got, want := Decide(q, f), model(q, f)
 		if got.Allowed() != want {
 			t.Fatalf("Decide(%v) = %v, the model says %v\n%s", q, got, want, describe(f))
 		}
+		seen[got.Reason] = true
 		if want {
 			allowed[q.Permission]++
 		}
@@ -175,6 +177,11 @@ func TestModel(t *testing.T) {
 	for _, p := range allPermissions() {
 		if share := float64(allowed[p]) * float64(len(allPermissions())) / float64(cases); share < 0.005 || share > 0.95 {
 			t.Errorf("%s is allowed in %.3f of the cases: the facts are drawn badly", p, share)
+		}
+	}
+	for name, r := range declaredReasons(t) {
+		if !seen[r] {
+			t.Errorf("%s was never the reason", name)
 		}
 	}
 }

@@ -139,8 +139,6 @@ func decideProjectAdministration(q Request, f *Facts) Decision {
 		return limit(q, f, b, allow(ReasonProjectOwner))
 	case q.Permission == ProjectManageMembers && r.rank == rankAdmin && r.source == ReasonProjectRole:
 		return limit(q, f, b, allow(ReasonProjectRole)) // SA-12: an admin of that project
-	case r.rank == rankViewer:
-		return deny(ReasonViewOnly)
 	}
-	return deny(ReasonProjectAdminRequired)
+	return r.may(q.Permission) // no role grants it; says which is missing
 }

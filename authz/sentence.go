@@ -24,8 +24,8 @@ type Names struct {
 // to do (iam.md 5.6, TS-1..5). ReasonNotFound mentions nobody, so that a hidden project and an
 // absent one read the same (see Hidden). A reason that is not a refusal's gives a plain refusal.
 func Sentence(r iam.Reason, n Names) string {
-	who, add := n.caller()
-	entity, project := orElse(shown(n.Entity), "the entity"), n.project()
+	who, add, own := n.caller()
+	entity, team, project := orElse(shown(n.Entity), "the entity"), orElse(prefixed("team ", shown(n.Entity)), "the team"), n.project()
 	switch r {
 	case ReasonAnonymous:
 		return "this needs a credential and the request has none: run `wandb login` or set WANDB_API_KEY"
@@ -36,43 +36,43 @@ func Sentence(r iam.Reason, n Names) string {
 	case ReasonNotFound:
 		return n.target() + " was not found: check WANDB_ENTITY and WANDB_PROJECT, and that the key is the right one"
 	case ReasonTeamScope:
-		return who + " is limited to " + orElse(prefixed("team ", shown(n.Team)), "its own team") + ", and " + n.target() +
-			" is outside it: set WANDB_ENTITY to its team, or use a service account of the organization"
+		return who + " is limited to " + orElse(prefixed("team ", shown(n.Team)), own+" team") + ", and " + n.target() +
+			" is outside it: set WANDB_ENTITY to " + orElse(shown(n.Team), own+" team") + ", or use a service account of the organization"
 	case ReasonTeamProject:
-		return project + " is open to members of team " + entity + " only, and " + who + " is not one: ask a team admin to add " + add
+		return project + " is for members of " + team + " only, and " + who + " is not one: ask a team admin to add " + add
 	case ReasonRestrictedProjectNotInvited:
-		return who + " is not on the access list of the restricted project " + project + ": ask a project admin to add " + add
+		return who + " is not on the access list of " + restricted(project) + ": ask a project admin to add " + add
 	case ReasonPublicViewOnly:
-		return project + " is public: everybody views it, only team " + entity + " writes to it: ask a team admin to add " + add +
-			", or set WANDB_ENTITY to a team of your own"
+		return project + " is public: others view it, but only " + entity + " writes to it: ask an admin of " + entity + " to add " + add +
+			", or set WANDB_ENTITY to " + own + " team"
 	case ReasonNotTeamMember:
-		return who + " is not a member of team " + entity + ": check WANDB_ENTITY, or ask a team admin to add " + add
+		return who + " is not a member of " + team + ": check WANDB_ENTITY, or ask a team admin to add " + add
 	case ReasonOrgAdminNotJoined:
-		return who + " administers the organization but is not a member of team " + entity + ": join the team first, or have one of its admins add you"
+		return who + " administers the organization but is not a member of " + team + ": join it first, or ask one of its admins to add you"
 	case ReasonPersonalEntity:
-		return entity + " is the personal entity of somebody else: set WANDB_ENTITY to a team of your own"
+		return entity + " is the personal entity of somebody else: set WANDB_ENTITY to " + own + " team"
 	case ReasonPersonalEntityDisabled:
 		return "writing to personal entities is switched off here: set WANDB_ENTITY to a team"
 	case ReasonNotATeam:
 		return entity + " is a personal entity, not a team: name a team instead"
 	case ReasonViewOnly:
-		return who + " has a View-Only role in " + n.target() + ", which reads and does not write: ask a team admin for the role member"
+		return who + " has a View-Only role in " + n.target() + ", which reads and does not write: ask a team admin for the Member role"
 	case ReasonViewOnlyOrganization:
-		return who + " has the organization role viewer, which reads and does not write: ask an organization admin for the role member"
+		return who + " has the organization role viewer, which reads and does not write: ask an organization admin for the Member role"
 	case ReasonViewOnlySeat:
 		return who + " has a viewer seat, which reads and does not write: ask an organization admin for a full seat"
 	case ReasonNoSeat:
 		return who + " has no seat for this product: ask an organization admin for one"
 	case ReasonUnknownRole:
-		return who + " has no role, or one that does not exist any more: ask an admin for the role member"
+		return who + " has no role, or one that does not exist any more: ask an admin for the Member role"
 	case ReasonProjectAdminRequired:
-		return who + " may work in " + project + " but not change or delete it: ask its owner or an admin of team " + entity
+		return who + " works in " + project + " but does not administer it: ask its owner or an admin of " + entity
 	case ReasonTeamAdminRequired:
-		return who + " is not an admin of team " + entity + ": ask one of its admins to do this"
+		return who + " is not an admin of " + team + ": ask one of its admins to do this"
 	case ReasonOrganizationAdminRequired:
 		return who + " is not an admin of the organization: ask one to do this"
 	case ReasonAdminTeamAccessDisabled:
-		return "organization admins cannot give themselves access to teams here: ask an admin of team " + entity + " to add you"
+		return "organization admins cannot give themselves access to teams here: ask an admin of " + team + " to add you"
 	case ReasonTeamServiceAccountsDisabled:
 		return "new service accounts of teams are switched off here: ask an organization admin for a service account of the organization"
 	case ReasonServiceAccountSelfManagement:
@@ -88,23 +88,34 @@ func Sentence(r iam.Reason, n Names) string {
 	}
 }
 
-// caller names the caller at the head of a sentence, and how the end of it refers to them.
-func (n Names) caller() (who, pronoun string) {
+// caller names the caller at the head of a sentence, and says how the end of it refers to them
+// ("add you") and to what is theirs ("your own").
+func (n Names) caller() (who, pronoun, possessive string) {
 	name := shown(n.Principal)
 	switch n.Kind {
 	case iam.KindUser:
-		return orElse(name, "this user"), "you"
+		return orElse(name, "this user"), "you", "your own"
 	case iam.KindServiceAccount:
-		return orElse(prefixed("service account ", name), "this service account"), "it"
+		return orElse(prefixed("service account ", name), "this service account"), "it", "its own"
 	default:
-		return "a caller without a credential", "you"
+		return "the caller", "you", "your own"
 	}
 }
+
+// restricted says of a project that it is restricted.
+func restricted(project string) string {
+	if project == unnamedProject {
+		return "this restricted project"
+	}
+	return "the restricted project " + project
+}
+
+const unnamedProject = "the project"
 
 // project names the project as people write it: entity/project.
 func (n Names) project() string {
 	if n.Project == "" {
-		return "the project"
+		return unnamedProject
 	}
 	if n.Entity == "" {
 		return shown(n.Project)
