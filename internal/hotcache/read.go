@@ -1,0 +1,190 @@
+package hotcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/store"
+)
+
+const (
+	// attempts bounds how often something is read again because it changed meanwhile.
+	attempts = 8
+	// maxStamps bounds what one derived value may depend on; above it the value is not kept.
+	maxStamps = 4096
+	// entryBytes estimates what an entry costs beside its key and value: its struct, and
+	// ristretto's two maps and sketch.
+	entryBytes = 288
+)
+
+// entry is something that was read, with the stamps under which it holds. Nobody changes it.
+type entry struct {
+	key     string
+	derived bool
+	value   any
+	err     error
+	stamps  []stamp
+	bytes   int64
+}
+
+// Read returns the record under key, decoded. It remembers in v that the record was read, whether
+// it was there or not. The decoded value is shared: nobody may change it. One key must always be
+// decoded to the same type.
+//
+// The error is store.ErrNotFound when there is no record, and of iam.KindUnavailable when it
+// cannot be told: the store did not answer, or the record could not be decoded.
+func Read[T any](ctx context.Context, v *View, key string, decode func(store.Record) (T, error)) (T, error) {
+	c := v.cache
+	if err := v.begin(); err != nil {
+		var none T
+		return none, err
+	}
+	hash := c.hash(key)
+	e := c.find(hash, key, false)
+	if e == nil {
+		e = c.fly(ctx, hash, key, false, func() *entry { return load(ctx, c, hash, key, decode) })
+	}
+	v.note(e)
+	return open[T](e)
+}
+
+// Derived returns the value that build makes of records it reads through the View it is given, and
+// keeps it as long as every one of them is unchanged. Keys of derived values are a space of their
+// own: they do not meet the keys of records. The value is shared: nobody may change it.
+//
+// What build returns must depend on nothing but key and what it reads through its View. It must
+// not derive the same key again, and values must not be derived from each other in a circle. An
+// error that wraps store.ErrNotFound is kept like a value; others are not kept.
+func Derived[T any](ctx context.Context, v *View, key string, build func(context.Context, *View) (T, error)) (T, error) {
+	c := v.cache
+	if err := v.begin(); err != nil {
+		var none T
+		return none, err
+	}
+	hash := c.derivedHash(key)
+	e := c.find(hash, key, true)
+	if e == nil {
+		e = c.fly(ctx, hash, key, true, func() *entry { return derive(ctx, c, key, build) })
+	}
+	v.note(e)
+	return open[T](e)
+}
+
+// open returns what is in an entry.
+func open[T any](e *entry) (value T, err error) {
+	if e.err != nil {
+		return value, e.err
+	}
+	value, ok := e.value.(T)
+	if !ok {
+		return value, fmt.Errorf("hotcache: %q was read as %T before, and now as %T", e.key, e.value, value)
+	}
+	return value, nil
+}
+
+// find returns the entry under key if there is one that still holds.
+func (c *Cache) find(hash uint64, key string, derived bool) *entry {
+	if e, ok := c.kept.Get(hash); ok && c.holds(e, key, derived) {
+		return e
+	}
+	if e, ok := c.missing.Get(hash); ok && c.holds(e, key, derived) {
+		return e
+	}
+	return nil
+}
+
+func (c *Cache) holds(e *entry, key string, derived bool) bool {
+	return e.derived == derived && e.key == key && c.stripes.current(e.stamps)
+}
+
+// load reads a record from the store. The stamp is taken first, and the record's revision awaited
+// before it is used: what was cached from before that revision has become unreachable by then.
+func load[T any](ctx context.Context, c *Cache, hash uint64, key string, decode func(store.Record) (T, error)) *entry {
+	if store.Space(key) != c.space {
+		return &entry{key: key, err: fmt.Errorf("hotcache: key %q is not of space %q", key, c.space)}
+	}
+	var e *entry
+	for range attempts {
+		e = &entry{key: key, stamps: []stamp{c.stripes.take(hash)}, bytes: entryBytes + int64(len(key))}
+		record, err := c.get(ctx, key)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			e.err = store.ErrNotFound
+		case err != nil:
+			e.err = iam.Unavailable("the gateway's store did not answer, try again", fmt.Errorf("reading %q: %w", key, err))
+			return e
+		}
+		if c.stripes.current(e.stamps) {
+			if e.err != nil {
+				return e
+			}
+			value, err := decode(record)
+			if err != nil {
+				e.err = iam.Unavailable("a record in the gateway's store cannot be read", fmt.Errorf("decoding %q: %w", key, err))
+				return e
+			}
+			e.value = value
+			e.bytes += 2 * int64(len(record.Value))
+			return e
+		}
+	}
+	e.err = errRestless
+	return e
+}
+
+// get reads one record and waits until changes up to what it saw are taken into account.
+func (c *Cache) get(ctx context.Context, key string) (store.Record, error) {
+	c.loads.Add(1)
+	record, err := c.store.Get(ctx, key)
+	seen := record.Version
+	if errors.Is(err, store.ErrNotFound) {
+		// A record that is not there tells no revision; the space does.
+		if seen, err = c.readHead(ctx); err == nil {
+			err = store.ErrNotFound
+		}
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return store.Record{}, err
+	}
+	if waited := c.await(ctx, seen); waited != nil {
+		return store.Record{}, waited
+	}
+	return record, err
+}
+
+// derive builds a value from records of one revision.
+func derive[T any](ctx context.Context, c *Cache, key string, build func(context.Context, *View) (T, error)) *entry {
+	e := &entry{key: key, derived: true}
+	for range attempts {
+		v := c.View()
+		value, err := build(ctx, v)
+		e.value, e.err, e.stamps = value, err, v.stamps()
+		e.bytes = entryBytes + int64(len(key)) + v.bytes
+		if v.Valid() || iam.KindOf(err) == iam.KindUnavailable {
+			return e
+		}
+	}
+	e.value, e.err = nil, errRestless
+	return e
+}
+
+var errRestless = iam.Unavailable("the records changed faster than they could be read, try again", nil)
+
+// keep puts an entry where it will be found. Whether it arrives, and when, does not matter.
+func (c *Cache) keep(hash uint64, e *entry) {
+	missing := errors.Is(e.err, store.ErrNotFound)
+	if e.err != nil && !missing || len(e.stamps) > maxStamps || !c.stripes.current(e.stamps) {
+		return
+	}
+	c.keeping.RLock()
+	defer c.keeping.RUnlock()
+	switch {
+	case c.closed.Load():
+	case missing:
+		c.missing.Set(hash, e, e.bytes)
+	default:
+		c.kept.Set(hash, e, e.bytes)
+	}
+}
