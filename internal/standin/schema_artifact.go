@@ -73,7 +73,12 @@ var _ = define("ArtifactType", fields[artifactKind]{
 	"createdAt":           func(_ *call, k artifactKind, _ arguments) any { return stamp(k.project.created) },
 	"artifactCollections": func(_ *call, k artifactKind, a arguments) any { return page(k.project.live(k.name), a) },
 	"artifactCollection":  findCollection,
-	"artifactSequence":    findCollection,
+	"artifactSequence": func(c *call, k artifactKind, a arguments) any {
+		if found, ok := findCollection(c, k, a).(*collection); ok && !found.portfolio {
+			return found
+		}
+		return nil
+	},
 	"artifact": func(_ *call, k artifactKind, a arguments) any {
 		if m := k.project.membership(a.text("name")); m != nil {
 			return m.artifact

@@ -119,6 +119,11 @@ func (r *run) matches(filter map[string]any) bool {
 			got = r.jobType
 		case "username":
 			got = r.owner()
+		case "sweep":
+			got = ""
+			if r.sweep != nil {
+				got = r.sweep.name
+			}
 		default:
 			continue
 		}
@@ -329,7 +334,7 @@ func (r *run) sampled(specs []string) any {
 		}
 		lines := r.history
 		if spec.MinStep != nil && spec.MaxStep != nil {
-			lines = between(lines, *spec.MinStep, *spec.MaxStep)
+			lines = between(lines, *spec.MinStep, *spec.MaxStep+1) // here the end is meant to be included
 		}
 		rows := []map[string]any{}
 		for _, line := range lines {

@@ -1,4 +1,5 @@
-// Standin runs the stand-in W&B server alone, for experiments. It prints its address on stdout.
+// Standin runs the stand-in W&B server alone, for experiments. It prints its address on stdout and
+// every request it answered on stderr.
 package main
 
 import (
@@ -17,13 +18,14 @@ import (
 func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "address to listen on")
 	file := flag.String("config", "", "JSON file with accounts, teams and projects; empty trusts the gateway's headers")
+	bodies := flag.Bool("bodies", false, "print bodies of GraphQL requests too")
 	flag.Parse()
-	if err := run(*listen, *file); err != nil {
+	if err := run(*listen, *file, *bodies); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(address, file string) error {
+func run(address, file string, bodies bool) error {
 	config := standin.Config{Trust: true}
 	if file != "" {
 		text, err := os.ReadFile(file)
@@ -44,5 +46,15 @@ func run(address, file string) error {
 		return err
 	}
 	fmt.Printf("http://%s\n", listener.Addr())
-	return (&http.Server{Handler: server, ReadHeaderTimeout: 10 * time.Second}).Serve(listener)
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		server.ServeHTTP(w, r)
+		for _, last := range server.Requests() {
+			log.Printf("%d %s %s %s %v", last.Status, last.Method, last.Target, last.Operation, last.Roots)
+			if bodies && last.Path == "/graphql" {
+				log.Printf("  %s", last.Body)
+			}
+		}
+		server.ResetRequests()
+	})
+	return (&http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}).Serve(listener)
 }
