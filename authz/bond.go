@@ -27,7 +27,7 @@ func (f *Facts) bond() bond {
 		return bond{} // another organization's team may carry the same id
 	}
 	if f.Principal.IsServiceAccount() {
-		if f.Principal.OrganizationScoped() || f.Principal.Scope.ID == team { // SA-11, SA-20
+		if f.unscoped() || f.Principal.Scope.ID == team { // SA-11, SA-20
 			return bond{inside: true, name: iam.RoleMember, role: f.role(iam.RoleMember, ReasonServiceAccount)}
 		}
 		return bond{}
@@ -68,7 +68,7 @@ func (f *Facts) outsideReason(b bond) iam.Reason {
 	switch {
 	case !f.ownOrganization():
 		return ReasonOtherOrganization
-	case f.Principal.IsServiceAccount() && !f.Principal.OrganizationScoped():
+	case f.Principal.IsServiceAccount() && !f.unscoped():
 		return ReasonTeamScope // SA-21
 	case b.personal:
 		return ReasonPersonalEntity

@@ -125,7 +125,13 @@ func (f *Facts) organizationViewer() bool {
 
 // organizationAccount reports whether the caller is a service account of the whole organization.
 func (f *Facts) organizationAccount() bool {
-	return f.ownOrganization() && f.Principal.OrganizationScoped()
+	return f.ownOrganization() && f.unscoped()
+}
+
+// unscoped reports whether the caller is a service account without a parent team. One whose team
+// has a name but no id is limited to a team that cannot be told, and so to none.
+func (f *Facts) unscoped() bool {
+	return f.Principal.IsServiceAccount() && f.Principal.Scope == (iam.TeamRef{})
 }
 
 func knownOrganizationRole(r iam.OrganizationRole) bool {

@@ -54,11 +54,12 @@ var (
 	drawPermissions = allPermissions()
 	drawEntities    = []iam.EntityID{"team_vision", "team_vision", "team_nlp", "usr_alice"}
 	drawRefs        = []iam.PrincipalRef{alice.Ref(), bob.Ref(), botID.Ref(), {Kind: iam.KindUser, ID: string(botID)}, {}}
-	drawTeamRoles   = []iam.Role{iam.RoleAdmin, iam.RoleMember, iam.RoleViewer, "stopper", "curator", "ghost", "broken", "nil", ""}
+	drawTeamRoles   = []iam.Role{iam.RoleAdmin, iam.RoleMember, iam.RoleViewer, "stopper", "curator", "hopeful", "ghost", "broken", "nil", ""}
 	drawSeats       = []iam.Seat{iam.SeatFull, iam.SeatFull, iam.SeatViewer, iam.SeatNone, "", "gold"}
 	drawRoles       = map[iam.Role]*iam.CustomRole{
 		"stopper": customRoles["stopper"],
 		"curator": customRoles["curator"],
+		"hopeful": customRoles["hopeful"],
 		"broken":  {Name: "broken", Inherits: iam.RoleAdmin, Permissions: []string{"run:delete", "project:update"}},
 		"nil":     nil,
 		"":        {Name: "", Inherits: iam.RoleMember},
@@ -80,6 +81,9 @@ func drawPrincipal(pick func(int) int, rare func() bool) *iam.Principal {
 	case 1, 2:
 		p.Ref = botID.Ref()
 		p.Scope.ID = [...]iam.TeamID{"", vision, nlp}[pick(3)]
+		if p.Scope.ID != "" || rare() {
+			p.Scope.Name = "vision"
+		}
 	default:
 		p.Ref = [...]iam.UserID{alice, alice, bob}[pick(3)].Ref()
 		p.Role = [...]iam.OrganizationRole{iam.OrganizationMember, iam.OrganizationMember, iam.OrganizationAdmin, iam.OrganizationViewer}[pick(4)]

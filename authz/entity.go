@@ -32,7 +32,7 @@ func decideEntityRead(f *Facts, b bond) Decision {
 	if b.inside {
 		return allow(b.role.source)
 	}
-	if f.ownOrganization() && (f.Principal.IsUser() || f.Principal.OrganizationScoped()) {
+	if f.ownOrganization() && (f.Principal.IsUser() || f.unscoped()) {
 		return allow(ReasonOrganizationMember)
 	}
 	return deny(f.outsideReason(b))

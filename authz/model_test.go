@@ -27,7 +27,7 @@ func model(q Request, f Facts) bool {
 	if !human && !machine || p.Ref.ID == "" || !p.Active || q.Product > Weave || citizen && !boss && !reader && p.Role != "member" {
 		return false
 	}
-	orgBot := machine && home && p.Scope.ID == ""
+	orgBot := machine && home && p.Scope.ID+iam.TeamID(p.Scope.Name) == ""
 	seat := iam.SeatFull
 	if citizen {
 		seat = []iam.Seat{p.ModelsSeat, p.WeaveSeat}[q.Product]

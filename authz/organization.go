@@ -73,7 +73,7 @@ func decideUnplacedMembers(q Request, f *Facts) Decision {
 	switch {
 	case !f.ownOrganization():
 		return deny(ReasonOtherOrganization)
-	case f.Principal.IsServiceAccount() && !f.Principal.OrganizationScoped():
+	case f.Principal.IsServiceAccount() && !f.unscoped():
 		return deny(ReasonTeamScope)
 	case q.Permission == UnplacedRead:
 		return allow(ReasonUnplacedMembers)

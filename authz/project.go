@@ -137,7 +137,7 @@ func decideProjectAdministration(q Request, f *Facts) Decision {
 		return deny(ReasonViewOnlyOrganization)
 	case f.ownsProject(r):
 		return limit(q, f, b, allow(ReasonProjectOwner))
-	case q.Permission == ProjectManageMembers && r.rank == rankAdmin && r.source == ReasonProjectRole:
+	case q.Permission == ProjectManageMembers && r.rank == rankAdmin:
 		return limit(q, f, b, allow(ReasonProjectRole)) // SA-12: an admin of that project
 	}
 	return r.may(q.Permission) // no role grants it; says which is missing

@@ -31,6 +31,8 @@ var (
 	customRoles = map[iam.Role]*iam.CustomRole{
 		"stopper": {Name: "stopper", Inherits: iam.RoleViewer, Permissions: []string{"run:stop"}},
 		"curator": {Name: "curator", Inherits: iam.RoleMember, Permissions: []string{"project:update", "launchagent:read"}},
+		// Names that are well-formed and without effect here (ROLE-7).
+		"hopeful": {Name: "hopeful", Inherits: iam.RoleViewer, Permissions: []string{"run:write", "project:delete", "project:set_visibility", "report:create", "team:manage"}},
 	}
 )
 
