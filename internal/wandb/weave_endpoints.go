@@ -199,6 +199,7 @@ func indexWeave(rows []weaveEndpoint) (map[weaveKey]*weaveEndpoint, map[string][
 }
 
 // cutWeaveProject takes entity and project, as escaped as they came, out of /v2/{entity}/{project}/...
+// What it returns as rest is no path, so that none can be mistaken for it.
 func cutWeaveProject(path string) (rest, entity, project string, ok bool) {
 	names, ok := strings.CutPrefix(path, "/v2/")
 	if !ok {
@@ -209,7 +210,7 @@ func cutWeaveProject(path string) (rest, entity, project string, ok bool) {
 	if !ok || entity == "" || project == "" {
 		return "", "", "", false
 	}
-	return "/v2//" + rest, entity, project, true
+	return "v2:/" + rest, entity, project, true
 }
 
 type weaveTemplate struct {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -43,7 +44,7 @@ func (f *weaveFound) readExport(r WeaveRequest) error {
 // readExportHeader returns the project in the headers; empty if there is none. Some servers take a
 // hyphen for an underscore.
 func (f *weaveFound) readExportHeader(h http.Header) (weaveProject, error) {
-	values := append(h.Values("project_id"), h.Values("project-id")...)
+	values := slices.Concat(h.Values("project_id"), h.Values("project-id"))
 	if len(values) == 0 {
 		return weaveProject{}, nil
 	}
@@ -52,11 +53,10 @@ func (f *weaveFound) readExportHeader(h http.Header) (weaveProject, error) {
 			return weaveProject{}, weaveInvalid(ReasonConflictingProjects, "the headers name two projects")
 		}
 	}
-	p, err := parseProjectID(values[0])
-	if err == nil {
-		f.element(p)
+	if err := f.projectID(values[0], shapeElementID); err != nil {
+		return weaveProject{}, err
 	}
-	return p, err
+	return f.elements[0], nil
 }
 
 // addResource takes what a resource says of its project; what it does not say, the header does.

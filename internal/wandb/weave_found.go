@@ -34,6 +34,12 @@ func (f *weaveFound) element(p weaveProject) { f.elements = insert(f.elements, p
 func (f *weaveFound) list(p weaveProject)    { f.listed = insert(f.listed, p) }
 func (f *weaveFound) refer(p weaveProject)   { f.references = insert(f.references, p) }
 
+// knows reports whether p was collected before, and so is valid: the same few projects are named
+// over and over.
+func (f *weaveFound) knows(p weaveProject) bool {
+	return slices.Contains(f.elements, p) || slices.Contains(f.references, p)
+}
+
 // insert keeps what is bounded by maxWeaveAccesses free of repetitions. One more than the bound is
 // kept, so that accesses can tell.
 func insert(projects []weaveProject, p weaveProject) []weaveProject {
@@ -118,15 +124,9 @@ func (p weaveProject) appendAccess(list []Access, permission authz.Permission) [
 
 func (p weaveProject) String() string { return p.entity + "/" + p.name }
 
-// parseProjectID reads "entity/project".
-func parseProjectID(id string) (weaveProject, error) {
-	entity, name, _ := strings.Cut(id, "/")
-	p := weaveProject{entity, name}
-	if !p.valid() {
-		return weaveProject{}, weaveInvalid(ReasonMalformedProject,
-			"a project_id must read entity/project, with the names of an existing team or user and project")
-	}
-	return p, nil
+func malformedProjectID() error {
+	return weaveInvalid(ReasonMalformedProject,
+		"a project_id must read entity/project, with the names of an existing team or user and project")
 }
 
 // pathProject reads the two segments behind /v2/.
@@ -203,9 +203,10 @@ func mayRefer(raw []byte) bool {
 
 // projectID collects the project that id names as "entity/project", for what kind says.
 func (f *weaveFound) projectID(id string, kind shapeKind) error {
-	p, err := parseProjectID(id)
-	if err != nil {
-		return err
+	entity, name, _ := strings.Cut(id, "/")
+	p := weaveProject{entity, name}
+	if !f.knows(p) && !p.valid() {
+		return malformedProjectID()
 	}
 	switch kind {
 	case shapeElementID:
@@ -233,7 +234,7 @@ func (f *weaveFound) reference(s string) error {
 	entity, rest, _ := strings.Cut(rest, "/")
 	name, _, ok := strings.Cut(rest, "/")
 	p := weaveProject{entity, name}
-	if !ok || !p.valid() {
+	if !ok || !f.knows(p) && !p.valid() {
 		return weaveInvalid(ReasonMalformedReference,
 			"a text that starts with %s must be a reference: %sentity/project/...", refScheme, refScheme)
 	}

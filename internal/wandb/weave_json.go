@@ -1,7 +1,13 @@
 package wandb
 
+import "github.com/wandb-gateway/wandb-gateway/internal/iam"
+
 // maxWeaveDepth bounds the nesting of a body. Python's own encoder and decoder give up near 1000.
 const maxWeaveDepth = 512
+
+// maxWeaveNames bounds the members of all objects that are open at once, and so the memory that
+// telling them apart takes: less than the largest body.
+const maxWeaveNames = 1 << 18
 
 // readJSON reads a body once, from front to back, and collects the projects and references in it.
 // It is as strict as scanner, but for members whose names differ only in case: they are refused
@@ -111,7 +117,10 @@ func (r *weaveReader) shapedName(s *shape) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	r.names = append(r.names, name)
+	if r.names = append(r.names, name); len(r.names) > maxWeaveNames {
+		return -1, &iam.Error{Kind: iam.KindTooLarge, Reason: ReasonBodyTooLarge,
+			Message: "an object in the body has too many members; send a list, or split it"}
+	}
 	r.space()
 	if r.peek() != ':' {
 		return -1, r.malformed("a colon is missing")
@@ -121,7 +130,10 @@ func (r *weaveReader) shapedName(s *shape) (int, error) {
 	if s == nil {
 		return -1, nil
 	}
-	return s.member(r.text(name))
+	if name.plain {
+		return s.member(name.span.of(r.data))
+	}
+	return s.member([]byte(r.text(name)))
 }
 
 // comma moves behind a comma, if one comes.

@@ -1,6 +1,6 @@
 package wandb
 
-import "strings"
+import "bytes"
 
 // shape is the part of a JSON body that is judged. What no shape describes is the caller's own data:
 // there only references count.
@@ -80,14 +80,14 @@ func wrapped(name string, s *shape) *shape {
 
 // member finds the member of that name: -1 if the shape has none. A name that differs from one of
 // them only in case is refused, because some server might take it for that.
-func (s *shape) member(name string) (int, error) {
+func (s *shape) member(name []byte) (int, error) {
 	for i := range s.members {
-		if name == s.members[i].name {
+		if string(name) == s.members[i].name {
 			return i, nil
 		}
 	}
 	for i := range s.members {
-		if strings.EqualFold(name, s.members[i].name) {
+		if bytes.EqualFold(name, []byte(s.members[i].name)) {
 			return -1, weaveInvalid(ReasonDuplicateMember, "the member %q must be spelled %q", name, s.members[i].name)
 		}
 	}

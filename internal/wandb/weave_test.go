@@ -175,6 +175,7 @@ func TestReadWeave(t *testing.T) {
 		"an unknown method":                {WeaveRequest{Method: "PATCH", Endpoint: "/call/read"}, "unplaced:write@unplaced"},
 		"an unknown case":                  {post("/Call/read", `{}`), "unplaced:write@unplaced"},
 		"a slash at the end":               {post("/call/read/", `{}`), "unplaced:write@unplaced"},
+		"a path without names":             {post("/v2//datasets", `{"project_id":"vision/detector"}`), "unplaced:write@unplaced"},
 		"an unknown endpoint of a project": {WeaveRequest{Method: "GET", Endpoint: "/v2/vision/detector/new"}, "unplaced:read@unplaced project:read@vision/detector"},
 	}
 	for name, test := range tests {
@@ -201,10 +202,15 @@ func TestReadWeaveRefuses(t *testing.T) {
 	for i := range maxWeaveAccesses + 1 {
 		fmt.Fprintf(&tooMany, `"weave:///vision/p%d/object/o:d",`, i)
 	}
+	var manyNames strings.Builder
+	for i := range maxWeaveNames {
+		fmt.Fprintf(&manyNames, `"%d":1,`, i)
+	}
 	tests := map[string]struct {
 		request WeaveRequest
 		want    iam.Reason
 	}{
+		"too many members":                   {start(`{` + manyNames.String() + `"x":1}`), ReasonBodyTooLarge},
 		"no project_id":                      {read(`{}`), ReasonMissingProject},
 		"null project_id":                    {read(`{"project_id":null}`), ReasonMissingProject},
 		"a number for project_id":            {read(`{"project_id":1}`), ReasonMissingProject},
@@ -421,6 +427,7 @@ func TestReadWeaveExport(t *testing.T) {
 		"by nothing":                 {request{nil, resource("service.name", "s"), ""}, "", ReasonMissingProject},
 		"one by nothing":             {request{nil, export(detector, resource("service.name", "s")), ""}, "", ReasonMissingProject},
 		"no resource":                {request{nil, nil, ""}, "", ReasonMissingProject},
+		"two headers that agree":     {request{[]string{"vision/detector", "vision/detector"}, nil, ""}, "run:write@vision/detector", ""},
 		"two headers":                {request{[]string{"vision/detector", "nlp/corpus"}, nil, ""}, "", ReasonConflictingProjects},
 		"a malformed header":         {request{[]string{"detector"}, nil, ""}, "", ReasonMalformedProject},
 		"an attribute twice":         {request{nil, resource("wandb.entity", "vision", "wandb.project", "detector", "wandb.entity", "nlp"), ""}, "", ReasonMalformedProject},
