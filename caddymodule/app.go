@@ -1,0 +1,281 @@
+// Package caddymodule is the only code of the gateway that knows Caddy: the app wandb_gateway, which
+// holds what a deployment has once (organization, store, directory), the handler
+// http.handlers.wandb_gateway, which judges the requests of one site, their Caddyfile, the routes on
+// Caddy's admin endpoint and the iam commands. wire.go is where all other rooms meet.
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/wandb-gateway/wandb-gateway/gateway"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+)
+
+func init() {
+	caddy.RegisterModule(&App{})
+	caddy.RegisterModule(&Handler{})
+	caddy.RegisterModule(&adminRoutes{})
+}
+
+// App is the app `wandb_gateway`: what one deployment has once, for all its sites. The zero value is
+// a working configuration: an embedded store below ./data, whose directory is the record.
+type App struct {
+	// Organization is the name of the one organization that this deployment serves. Default: wandb.
+	Organization string `json:"organization,omitempty"`
+
+	// Store is where the gateway keeps its records. It cannot change by a reload.
+	Store *Store `json:"store,omitempty"`
+
+	// MasterKey seals secrets and keys the hashes of API keys: base64 of 32 bytes. Without it and
+	// MasterKeyFile, the variable WANDB_GATEWAY_MASTER_KEY counts; without that, an embedded store
+	// makes a key of its own beside its data at first start.
+	MasterKey string `json:"master_key,omitempty"`
+
+	// MasterKeyFile is a file that holds the master key.
+	MasterKeyFile string `json:"master_key_file,omitempty"`
+
+	// Directory says which record counts: the gateway's own, or the W&B server's behind it.
+	Directory *DirectoryConfig `json:"directory,omitempty"`
+
+	// Enforcement is `enforce`, or `shadow` to decide and log without ever refusing.
+	Enforcement string `json:"enforcement,omitempty"`
+
+	// FailureLimit bounds failed credentials for each client address, such as `300/m`; `off` bounds
+	// nothing. Default: 300/m.
+	FailureLimit string `json:"failure_limit,omitempty"`
+
+	// StaleLimit is how long cached records count when the store does not answer, 1 s to 60 s.
+	// Default: 10 s.
+	StaleLimit caddy.Duration `json:"stale_limit,omitempty"`
+
+	// PersonalEntities gives every person an entity of their own (SCOPE-9). Default: on.
+	PersonalEntities *Switch `json:"personal_entities,omitempty"`
+
+	// AnonymousPublicProjects lets callers without a credential view Open and Public projects
+	// (VIS-15). Default: off.
+	AnonymousPublicProjects Switch `json:"anonymous_public_projects,omitempty"`
+
+	logger   *zap.Logger
+	failures *gateway.FailureLimit
+	settings settings
+
+	mu       sync.Mutex
+	handlers []*Handler
+	state    *state
+	services *services
+}
+
+// Store configures the backend.
+type Store struct {
+	// Backend is `embedded`: one file, one process.
+	Backend string `json:"backend,omitempty"`
+	// Path is the folder of an embedded store. Default: ./data.
+	Path string `json:"path,omitempty"`
+}
+
+// DirectoryConfig says where users, teams and projects come from.
+type DirectoryConfig struct {
+	// Source is `local`, or `wandb` for the server at URL.
+	Source string `json:"source,omitempty"`
+	// URL is the W&B server that is the record.
+	URL string `json:"url,omitempty"`
+	// APIKey is an admin's key of that server, for facts that a caller's own key does not show.
+	APIKey string `json:"api_key,omitempty"`
+	// TLSCA is a file of certificates to trust for that server, in place of the system's.
+	TLSCA string `json:"tls_ca,omitempty"`
+	// Hits is how long an answer counts. Default: 60 s.
+	Hits caddy.Duration `json:"hits,omitempty"`
+	// Misses is how long "unknown" counts. Default: 10 s.
+	Misses caddy.Duration `json:"misses,omitempty"`
+	// Timeout bounds one look-up. Default: 5 s.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+}
+
+// Local and Wandb are the sources of a directory.
+const (
+	sourceLocal = "local"
+	sourceWandb = "wandb"
+)
+
+// CaddyModule implements caddy.Module.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "wandb_gateway", New: func() caddy.Module { return new(App) }}
+}
+
+// Provision fills in defaults and checks everything that can be checked without opening anything:
+// `validate` and `adapt` must leave no trace.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.logger = ctx.Logger()
+	a.fillDefaults()
+	if err := a.expand(); err != nil {
+		return err
+	}
+	if err := a.check(); err != nil {
+		return fmt.Errorf("wandb_gateway: %w", err)
+	}
+	var err error
+	if a.failures, err = gateway.ParseFailureLimit(a.FailureLimit); err != nil {
+		return fmt.Errorf("wandb_gateway: %w", err)
+	}
+	a.settings, err = readSettings(a)
+	return err
+}
+
+func (a *App) fillDefaults() {
+	setDefault(&a.Organization, "wandb")
+	setDefault(&a.Enforcement, "enforce")
+	setDefault(&a.FailureLimit, "300/m")
+	if a.StaleLimit == 0 {
+		a.StaleLimit = caddy.Duration(10 * time.Second)
+	}
+	if a.Store == nil {
+		a.Store = &Store{}
+	}
+	setDefault(&a.Store.Backend, "embedded")
+	setDefault(&a.Store.Path, "./data")
+	if a.Directory == nil {
+		a.Directory = &DirectoryConfig{}
+	}
+	setDefault(&a.Directory.Source, sourceLocal)
+}
+
+func setDefault(s *string, value string) {
+	if *s == "" {
+		*s = value
+	}
+}
+
+// expand puts in the values of placeholders such as {env.WANDB_ADMIN_KEY}, and makes the path of
+// the store one that a later change of directory does not move.
+func (a *App) expand() error {
+	replacer := caddy.NewReplacer()
+	for _, field := range []struct {
+		name  string
+		value *string
+	}{
+		{"organization", &a.Organization},
+		{"master_key", &a.MasterKey},
+		{"master_key_file", &a.MasterKeyFile},
+		{"store embedded", &a.Store.Path},
+		{"directory wandb", &a.Directory.URL},
+		{"directory wandb api_key", &a.Directory.APIKey},
+		{"directory wandb tls_ca", &a.Directory.TLSCA},
+	} {
+		value, err := replacer.ReplaceOrErr(*field.value, true, true)
+		if err != nil {
+			return fmt.Errorf("wandb_gateway: %s: %w; set the variable, or write the value", field.name, err)
+		}
+		*field.value = value
+	}
+	path, err := filepath.Abs(a.Store.Path)
+	a.Store.Path = path
+	return err
+}
+
+// check refuses settings that are wrong or contradict each other.
+func (a *App) check() error {
+	if !iam.ValidName(a.Organization) {
+		return iam.Invalidf("organization %q is not a name of letters, digits and . _ @ -", a.Organization)
+	}
+	if a.Enforcement != "enforce" && a.Enforcement != "shadow" {
+		return iam.Invalidf("enforcement %q is neither enforce nor shadow", a.Enforcement)
+	}
+	if d := time.Duration(a.StaleLimit); d < time.Second || d > time.Minute {
+		return iam.Invalidf("stale_limit %s is not between 1s and 60s", d)
+	}
+	if a.Store.Backend != "embedded" {
+		return iam.Invalidf("store %q is not known; write `store embedded PATH`", a.Store.Backend)
+	}
+	if a.MasterKey != "" && a.MasterKeyFile != "" {
+		return iam.Invalidf("master_key and master_key_file are both set; keep one")
+	}
+	return a.Directory.check()
+}
+
+func (d *DirectoryConfig) check() error {
+	switch d.Source {
+	case sourceLocal:
+		if *d != (DirectoryConfig{Source: sourceLocal}) {
+			return iam.Invalidf("directory local takes no options; write `directory wandb URL { ... }` if the W&B server is the record")
+		}
+		return nil
+	case sourceWandb:
+		if _, err := serverURL(d.URL); err != nil {
+			return err
+		}
+		for name, value := range map[string]caddy.Duration{"hits": d.Hits, "misses": d.Misses, "timeout": d.Timeout} {
+			if value < 0 || time.Duration(value) > time.Hour {
+				return iam.Invalidf("directory wandb: %s %s is not between 0 and 1h", name, time.Duration(value))
+			}
+		}
+		return nil
+	default:
+		return iam.Invalidf("directory %q is neither local nor wandb", d.Source)
+	}
+}
+
+// Start opens the store, or takes over the one that is open, and makes the gateways of all sites.
+// Requests that come before it is done wait for it.
+func (a *App) Start() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	state, err := acquireState(a)
+	if err != nil {
+		return fmt.Errorf("wandb_gateway: %w", err)
+	}
+	a.state = state
+	if a.services, err = wire(a, state); err != nil {
+		return errors.Join(fmt.Errorf("wandb_gateway: %w", err), a.release())
+	}
+	for _, h := range a.handlers {
+		if err := h.build(a); err != nil {
+			return errors.Join(err, a.release())
+		}
+	}
+	return nil
+}
+
+// Stop lets go of the store; it closes when no newer configuration uses it.
+func (a *App) Stop() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.release()
+}
+
+func (a *App) release() error {
+	if a.state == nil {
+		return nil
+	}
+	if a.services != nil && a.services.upstream != nil {
+		a.services.upstream.Close()
+	}
+	a.state, a.services = nil, nil
+	return releaseState(a)
+}
+
+// register adds a site's handler, whose gateway Start makes.
+func (a *App) register(h *Handler) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.handlers = append(a.handlers, h)
+}
+
+// running returns what the app is made of, nil before Start and after Stop.
+func (a *App) running() *services {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.services
+}
+
+// Interface guards.
+var (
+	_ caddy.App         = (*App)(nil)
+	_ caddy.Provisioner = (*App)(nil)
+)

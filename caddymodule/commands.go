@@ -1,0 +1,394 @@
+package caddymodule
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "iam",
+		Usage: "<noun> <verb> [args] [--address <admin>] [--json]",
+		Short: "Administers the gateway's users, teams, projects, service accounts and API keys",
+		Long: `
+Administers the directory of a running gateway, through Caddy's admin endpoint.
+
+	iam import FILE                      read a directory file; importing twice changes nothing
+	iam export                           write one, without key material
+	iam user|team|project|service-account|role create|list|get|set|delete [NAME]
+	iam key create --owner NAME --name LABEL   prints the new key, alone, once
+	iam key list [--owner NAME]
+	iam key delete ID
+	iam explain --as WHO --to ACTION RESOURCE
+	iam doctor
+`,
+		CobraFunc: buildIAM,
+	})
+}
+
+// option is a flag of an iam command, sent as a member of the request when it was given.
+type option struct {
+	name, usage string
+	kind        optionKind
+}
+
+type optionKind uint8
+
+const (
+	textOption   optionKind = iota
+	listOption              // may be given several times
+	switchOption            // true or false
+)
+
+// verb is one iam command: what it takes, and which columns a person sees.
+type verb struct {
+	noun, name string
+	args       string // the positional argument, "" if it takes none
+	optional   bool   // whether the argument may be left out
+	short      string
+	options    []option
+	columns    []string // of the rows in the answer; none prints the answer's text
+}
+
+var iamVerbs = []verb{
+	{noun: "user", name: "create", args: "USERNAME", short: "Add a person", options: append([]option{
+		{name: "active", usage: "false adds the person without access", kind: switchOption}}, userOptions...)},
+	{noun: "user", name: "list", short: "List people", columns: userColumns},
+	{noun: "user", name: "get", args: "USERNAME", short: "Show a person", columns: userColumns},
+	{noun: "user", name: "set", args: "USERNAME", short: "Change a person", options: append([]option{
+		{name: "active", usage: "false ends access at once, true gives it back", kind: switchOption},
+		{name: "default-team", usage: "where work goes that names no entity"}}, userOptions...)},
+	{noun: "user", name: "delete", args: "USERNAME", short: "Remove a person for good, with keys and memberships"},
+
+	{noun: "team", name: "create", args: "NAME", short: "Add a team", options: []option{
+		{name: "add", usage: "a member, as USERNAME or USERNAME:ROLE", kind: listOption}}},
+	{noun: "team", name: "list", short: "List teams", columns: []string{"name", "members"}},
+	{noun: "team", name: "get", args: "NAME", short: "Show a team", columns: []string{"name", "members"}},
+	{noun: "team", name: "set", args: "NAME", short: "Change a team's members", options: []option{
+		{name: "add", usage: "a member, as USERNAME or USERNAME:ROLE", kind: listOption},
+		{name: "remove", usage: "a member's USERNAME", kind: listOption}}},
+	{noun: "team", name: "delete", args: "NAME", short: "Remove a team"},
+
+	{noun: "project", name: "create", args: "ENTITY/NAME", short: "Add a project", options: projectOptions},
+	{noun: "project", name: "list", args: "ENTITY", optional: true, short: "List projects", columns: projectColumns},
+	{noun: "project", name: "get", args: "ENTITY/NAME", short: "Show a project", columns: projectColumns},
+	{noun: "project", name: "set", args: "ENTITY/NAME", short: "Change a project", options: append([]option{
+		{name: "remove", usage: "a member, as USERNAME or service_account:NAME", kind: listOption}}, projectOptions...)},
+	{noun: "project", name: "delete", args: "ENTITY/NAME", short: "Forget a project; what was logged to it stays on the W&B server"},
+
+	{noun: "service-account", name: "create", args: "NAME", short: "Add a service account", options: []option{
+		{name: "team", usage: "the team it is limited to"},
+		{name: "default-team", usage: "for one of the whole organization: where work goes that names no entity"},
+		{name: "subject", usage: "the subject of its assertions, for one that signs in with them instead of keys"},
+		{name: "issuer", usage: "the issuer of its assertions"}}},
+	{noun: "service-account", name: "list", short: "List service accounts", columns: serviceAccountColumns},
+	{noun: "service-account", name: "get", args: "NAME", short: "Show a service account", columns: serviceAccountColumns},
+	{noun: "service-account", name: "set", args: "NAME", short: "Change a service account", options: []option{
+		{name: "name", usage: "its new name"},
+		{name: "default-team", usage: "where work goes that names no entity"},
+		{name: "active", usage: "false ends access at once, true gives it back", kind: switchOption}}},
+	{noun: "service-account", name: "delete", args: "NAME", short: "Remove a service account, with its keys"},
+
+	{noun: "role", name: "create", args: "NAME", short: "Add a custom role", options: roleOptions},
+	{noun: "role", name: "list", short: "List custom roles", columns: roleColumns},
+	{noun: "role", name: "get", args: "NAME", short: "Show a custom role", columns: roleColumns},
+	{noun: "role", name: "set", args: "NAME", short: "Change a custom role", options: roleOptions},
+	{noun: "role", name: "delete", args: "NAME", short: "Remove a custom role; its holders fall back to what it inherits"},
+
+	{noun: "key", name: "create", short: "Make an API key and print it, once", options: []option{
+		{name: "owner", usage: "USERNAME or service_account:NAME"},
+		{name: "name", usage: "what the key is for"}}},
+	{noun: "key", name: "list", short: "List API keys; their secrets are kept nowhere", columns: keyColumns, options: []option{
+		{name: "owner", usage: "only the keys of USERNAME or service_account:NAME"}}},
+	{noun: "key", name: "get", args: "ID", short: "Show an API key", columns: keyColumns},
+	{noun: "key", name: "set", args: "ID", short: "Rename an API key", options: []option{{name: "name", usage: "its new name"}}},
+	{noun: "key", name: "delete", args: "ID", short: "Delete an API key; it stops working at once"},
+}
+
+var (
+	userOptions = []option{
+		{name: "email", usage: "e-mail address"},
+		{name: "name", usage: "full name"},
+		{name: "role", usage: "admin, member or viewer in the organization"},
+		{name: "models-seat", usage: "full, viewer or none"},
+		{name: "weave-seat", usage: "full, viewer or none"},
+	}
+	projectOptions = []option{
+		{name: "visibility", usage: "open, public, team or restricted"},
+		{name: "owner", usage: "USERNAME or service_account:NAME"},
+		{name: "add", usage: "a member, as USERNAME or service_account:NAME, with :ROLE to differ from the team", kind: listOption},
+	}
+	roleOptions = []option{
+		{name: "inherits", usage: "member or viewer"},
+		{name: "permission", usage: "a permission to add, such as run:stop", kind: listOption},
+		{name: "description", usage: "what the role is for"},
+	}
+	userColumns           = []string{"username", "email", "name", "role", "models_seat", "weave_seat", "active", "teams"}
+	projectColumns        = []string{"entity", "name", "visibility", "owner", "members"}
+	serviceAccountColumns = []string{"name", "team", "default_team", "subject", "issuer", "active"}
+	roleColumns           = []string{"name", "inherits", "permissions", "description"}
+	keyColumns            = []string{"id", "owner", "name", "created"}
+)
+
+// buildIAM adds the nouns and verbs below `iam`.
+func buildIAM(root *cobra.Command) {
+	root.PersistentFlags().String("address", "localhost:2019", "Address of the gateway's admin endpoint")
+	root.PersistentFlags().Bool("json", false, "Print JSON")
+	nouns := make(map[string]*cobra.Command)
+	for _, v := range iamVerbs {
+		noun := nouns[v.noun]
+		if noun == nil {
+			noun = &cobra.Command{Use: v.noun, Short: "Administers " + strings.ReplaceAll(v.noun, "-", " ") + "s", Args: cobra.NoArgs}
+			nouns[v.noun] = noun
+			root.AddCommand(noun)
+		}
+		noun.AddCommand(v.command())
+	}
+	root.AddCommand(importCommand(), exportCommand(), explainCommand(), doctorCommand())
+}
+
+// command makes the cobra command of a verb.
+func (v verb) command() *cobra.Command {
+	c := &cobra.Command{Use: strings.TrimSpace(v.name + " " + v.args), Short: v.short, Args: cobra.NoArgs}
+	switch {
+	case v.optional:
+		c.Args = cobra.MaximumNArgs(1)
+	case v.args != "":
+		c.Args = cobra.ExactArgs(1)
+	}
+	for _, o := range v.options {
+		switch o.kind {
+		case listOption:
+			c.Flags().StringArray(o.name, nil, o.usage)
+		case switchOption:
+			c.Flags().Bool(o.name, true, o.usage)
+		default:
+			c.Flags().String(o.name, "", o.usage)
+		}
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		request, err := v.request(c.Flags(), args)
+		if err != nil {
+			return err
+		}
+		body, err := json.Marshal(request)
+		if err != nil {
+			return err
+		}
+		answer, err := callAdmin(c, http.MethodPost, "/"+v.noun+"/"+v.name, bytes.NewReader(body))
+		if err != nil {
+			return err
+		}
+		return v.print(c, answer)
+	}
+	return c
+}
+
+// request holds the argument as `target`, and the options that were given under their own names.
+func (v verb) request(flags *pflag.FlagSet, args []string) (map[string]any, error) {
+	request := make(map[string]any)
+	if len(args) == 1 {
+		request["target"] = args[0]
+	}
+	for _, o := range v.options {
+		if !flags.Changed(o.name) {
+			continue
+		}
+		var value any
+		var err error
+		switch o.kind {
+		case listOption:
+			value, err = flags.GetStringArray(o.name)
+		case switchOption:
+			value, err = flags.GetBool(o.name)
+		default:
+			value, err = flags.GetString(o.name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		request[strings.ReplaceAll(o.name, "-", "_")] = value
+	}
+	return request, nil
+}
+
+// print shows an answer: as it is with --json, a table for rows, else its text.
+func (v verb) print(c *cobra.Command, answer []byte) error {
+	if asJSON, _ := c.Flags().GetBool("json"); asJSON {
+		return printJSON(c.OutOrStdout(), answer)
+	}
+	if len(v.columns) == 0 {
+		return printText(c.OutOrStdout(), answer)
+	}
+	var rows []map[string]any
+	if err := json.Unmarshal(answer, &rows); err != nil {
+		return fmt.Errorf("the gateway's answer cannot be read: %w", err)
+	}
+	return printRows(c.OutOrStdout(), v.columns, rows)
+}
+
+func printJSON(w io.Writer, answer []byte) error {
+	var pretty bytes.Buffer
+	if err := json.Indent(&pretty, answer, "", "  "); err != nil {
+		return fmt.Errorf("the gateway's answer cannot be read: %w", err)
+	}
+	pretty.WriteByte('\n')
+	_, err := pretty.WriteTo(w)
+	return err
+}
+
+// printText prints the member `text` of an answer, alone on a line.
+func printText(w io.Writer, answer []byte) error {
+	var a struct {
+		Text string `json:"text"`
+	}
+	if err := json.Unmarshal(answer, &a); err != nil {
+		return fmt.Errorf("the gateway's answer cannot be read: %w", err)
+	}
+	_, err := fmt.Fprintln(w, a.Text)
+	return err
+}
+
+func printRows(w io.Writer, columns []string, rows []map[string]any) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, strings.ToUpper(strings.Join(columns, "\t")))
+	for _, row := range rows {
+		cells := make([]string, len(columns))
+		for i, name := range columns {
+			cells[i] = cell(row[name])
+		}
+		fmt.Fprintln(table, strings.Join(cells, "\t"))
+	}
+	return table.Flush()
+}
+
+// cell prints a value for a person: lists joined, members as name:role.
+func cell(value any) string {
+	switch value := value.(type) {
+	case nil:
+		return "-"
+	case string:
+		if value == "" {
+			return "-"
+		}
+		return value
+	case []any:
+		parts := make([]string, len(value))
+		for i, v := range value {
+			parts[i] = cell(v)
+		}
+		if len(parts) == 0 {
+			return "-"
+		}
+		return strings.Join(parts, ",")
+	case map[string]any:
+		who := cell(firstOf(value, "user", "team", "service_account"))
+		if role, ok := value["role"].(string); ok && role != "" {
+			return who + ":" + role
+		}
+		return who
+	default:
+		return fmt.Sprint(value)
+	}
+}
+
+func firstOf(m map[string]any, names ...string) any {
+	for _, name := range names {
+		if v, ok := m[name]; ok {
+			return v
+		}
+	}
+	return nil
+}
+
+func importCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "import FILE", Args: cobra.ExactArgs(1),
+		Short: "Reads users, teams, projects, service accounts and keys from a file; - reads standard input",
+	}
+	prune := c.Flags().Bool("prune", false, "Delete what the file does not name")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		in := io.NopCloser(c.InOrStdin())
+		if args[0] != "-" {
+			file, err := os.Open(args[0])
+			if err != nil {
+				return err
+			}
+			in = file
+		}
+		defer in.Close()
+		path := "/import"
+		if *prune {
+			path += "?prune=true"
+		}
+		answer, err := callAdmin(c, http.MethodPost, path, in)
+		if err != nil {
+			return err
+		}
+		if asJSON, _ := c.Flags().GetBool("json"); asJSON {
+			return printJSON(c.OutOrStdout(), answer)
+		}
+		return printText(c.OutOrStdout(), answer)
+	}
+	return c
+}
+
+func exportCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "export", Args: cobra.NoArgs, Short: "Writes the directory as a file for import, without key material",
+		RunE: func(c *cobra.Command, _ []string) error {
+			answer, err := callAdmin(c, http.MethodGet, "/export", nil)
+			if err != nil {
+				return err
+			}
+			return printJSON(c.OutOrStdout(), answer)
+		},
+	}
+}
+
+func explainCommand() *cobra.Command {
+	v := verb{noun: "explain", name: "decision"}
+	c := &cobra.Command{
+		Use: "explain --as WHO --to ACTION RESOURCE", Args: cobra.ExactArgs(1),
+		Short:   "Says whether somebody may do something, and why",
+		Example: "  iam explain --as alice --to run:write vision/detector\n  iam explain --as service_account:ci-train --to project:read vision/detector",
+	}
+	as := c.Flags().String("as", "", "USERNAME, service_account:NAME, or anonymous")
+	to := c.Flags().String("to", "", "A permission such as project:read, run:write, run:delete, team:manage")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		body, err := json.Marshal(map[string]string{"as": *as, "to": *to, "resource": args[0]})
+		if err != nil {
+			return err
+		}
+		answer, err := callAdmin(c, http.MethodPost, "/explain", bytes.NewReader(body))
+		if err != nil {
+			return err
+		}
+		return v.print(c, answer)
+	}
+	return c
+}
+
+func doctorCommand() *cobra.Command {
+	v := verb{noun: "doctor", name: "check", columns: []string{"check", "result", "detail"}}
+	return &cobra.Command{
+		Use: "doctor", Args: cobra.NoArgs, Short: "Checks a running gateway and names what to mend",
+		RunE: func(c *cobra.Command, _ []string) error {
+			answer, err := callAdmin(c, http.MethodGet, "/doctor", nil)
+			if err != nil {
+				return err
+			}
+			return v.print(c, answer)
+		},
+	}
+}

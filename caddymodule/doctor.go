@@ -1,0 +1,96 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sort"
+	"strings"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/directory"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/store"
+)
+
+// finding is one line of `iam doctor`.
+type finding struct {
+	Check  string `json:"check"`
+	Result string `json:"result"` // ok, warning or fault
+	Detail string `json:"detail"`
+}
+
+// knownVariables are W&B's own variables that the gateway reads.
+var knownVariables = map[string]bool{
+	"GORILLA_ALLOW_ANONYMOUS_PUBLIC_PROJECTS":       true,
+	"GORILLA_DISABLE_PERSONAL_ENTITY":               true,
+	"GORILLA_DISABLE_ADMIN_TEAM_ACCESS":             true,
+	"GORILLA_DISABLE_TEAM_SERVICE_ACCOUNT_CREATION": true,
+	"GORILLA_ALLOW_USER_TEAM_CREATION":              true,
+}
+
+// doctor checks the running app and names what to mend.
+func (a *App) doctor(ctx context.Context) ([]finding, error) {
+	a.mu.Lock()
+	state, services := a.state, a.services
+	a.mu.Unlock()
+	if state == nil || services == nil {
+		return nil, iam.Unavailable("the gateway is just starting", nil)
+	}
+	findings := []finding{
+		checkStore(ctx, a, state),
+		{"directory", "ok", "source " + a.Directory.Source + ", organization " + a.Organization},
+		checkPeople(ctx, services.directory),
+		checkEnforcement(a),
+	}
+	return append(findings, checkVariables()...), nil
+}
+
+func checkStore(ctx context.Context, a *App, s *state) finding {
+	_, err := s.store.Get(ctx, store.RevisionKey(a.Organization))
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return finding{"store", "fault", "does not answer: " + err.Error()}
+	}
+	return finding{"store", "ok", a.Store.Backend + " " + a.Store.Path}
+}
+
+// checkPeople warns of an organization that nobody can administer, and of names that say nothing
+// about what a service account is for (BP-5).
+func checkPeople(ctx context.Context, d *directory.Directory) finding {
+	users, admins := 0, 0
+	err := d.Users(ctx, func(u *iam.User) error {
+		users++
+		if u.Active && u.Role == iam.OrganizationAdmin {
+			admins++
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return finding{"people", "fault", err.Error()}
+	case users > 0 && admins < 2:
+		return finding{"people", "warning", fmt.Sprintf("%d people, %d active organization admin: name a second one, so that the organization cannot lock itself out", users, admins)}
+	}
+	return finding{"people", "ok", fmt.Sprintf("%d people, %d active organization admins", users, admins)}
+}
+
+func checkEnforcement(a *App) finding {
+	if a.Enforcement == "shadow" {
+		return finding{"enforcement", "warning", "shadow: nothing is refused; write `enforcement enforce` when the log shows no surprises"}
+	}
+	return finding{"enforcement", "ok", "enforce"}
+}
+
+// checkVariables names the GORILLA_ variables that the gateway leaves alone, of which somebody who
+// moved an environment block over may expect something.
+func checkVariables() []finding {
+	var findings []finding
+	for _, v := range os.Environ() {
+		name, value, _ := strings.Cut(v, "=")
+		if strings.HasPrefix(name, "GORILLA_") && value != "" && !knownVariables[name] {
+			findings = append(findings, finding{"environment", "warning", name + " is set, and the gateway does not read it"})
+		}
+	}
+	sort.Slice(findings, func(i, j int) bool { return findings[i].Detail < findings[j].Detail })
+	return findings
+}

@@ -1,0 +1,140 @@
+package caddymodule
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/hotcache"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/keys"
+	"github.com/wandb-gateway/wandb-gateway/internal/store"
+	"github.com/wandb-gateway/wandb-gateway/internal/store/embedded"
+	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
+)
+
+// state is what outlives a reload: the store, whose file a second open would wait for, the keys, and
+// what was cached. It is shared by all configurations that name the same store.
+type state struct {
+	store store.Store
+	cache *hotcache.Cache
+	keys  keys.MasterKey
+	plans *wandb.Reader
+}
+
+// states holds the one state of the process while any configuration uses it.
+var states = caddy.NewUsagePool()
+
+// stateKey says what must be the same for a state to be shared.
+type stateKey struct{ backend, path, organization string }
+
+func (a *App) stateKey() stateKey {
+	return stateKey{a.Store.Backend, a.Store.Path, a.Organization}
+}
+
+// acquireState opens the store, or takes over what the configuration before this one opened. A store
+// cannot change while the process runs: what is cached and who is signed in belong to it.
+func acquireState(a *App) (*state, error) {
+	key, err := a.stateKey(), error(nil)
+	states.Range(func(other, _ any) bool {
+		if other != key {
+			err = iam.Invalidf("the store or the organization cannot change by a reload; restart the gateway to use %s", a.Store.Path)
+		}
+		return err == nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	value, _, err := states.LoadOrNew(key, func() (caddy.Destructor, error) { return openState(a) })
+	if err != nil {
+		return nil, err
+	}
+	return value.(*state), nil
+}
+
+func releaseState(a *App) error {
+	_, err := states.Delete(a.stateKey())
+	return err
+}
+
+func openState(a *App) (*state, error) {
+	master, err := masterKey(a)
+	if err != nil {
+		return nil, err
+	}
+	s, err := embedded.Open(embedded.Config{Path: filepath.Join(a.Store.Path, "gateway.db")})
+	if err != nil {
+		return nil, err
+	}
+	cache, err := hotcache.New(hotcache.Config{Store: s, Space: a.Organization, StaleLimit: time.Duration(a.StaleLimit)})
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	plans, err := wandb.NewReader(wandb.ReaderConfig{})
+	if err != nil {
+		return nil, errors.Join(err, cache.Close(), s.Close())
+	}
+	return &state{store: s, cache: cache, keys: master, plans: plans}, nil
+}
+
+// masterKeyCheck is a record whose opening proves that the master key is the store's own.
+const masterKeyCheck = "master key check"
+
+// masterKey finds the master key: from the configuration, from its variable, or from a file beside
+// the data, which is made at first start.
+func masterKey(a *App) (keys.MasterKey, error) {
+	text := a.MasterKey
+	if text == "" && a.MasterKeyFile == "" {
+		text = os.Getenv("WANDB_GATEWAY_MASTER_KEY")
+	}
+	if text != "" {
+		return keys.ParseMasterKey(text)
+	}
+	if a.MasterKeyFile != "" {
+		return keys.LoadMasterKey(a.MasterKeyFile)
+	}
+	path := filepath.Join(a.Store.Path, "master.key")
+	key, created, err := keys.LoadOrCreateMasterKey(path)
+	if created {
+		a.logger.Warn("made a new master key: keep a copy, for the records cannot be read without it", zap.String("file", path))
+	}
+	return key, err
+}
+
+// checkMasterKey refuses a key that is not the one with which the store was filled: with another
+// key every API key would be unknown, which looks like an attack on everybody at once.
+func (s *state) checkMasterKey(ctx context.Context, organization string) error {
+	path := organization + "/master_key_check"
+	record, err := s.store.Get(ctx, path)
+	if errors.Is(err, store.ErrNotFound) {
+		sealed, err := s.keys.Seal([]byte(masterKeyCheck), path)
+		if err != nil {
+			return err
+		}
+		_, err = s.store.Commit(ctx, store.Write{Key: path, Value: []byte(base64.StdEncoding.EncodeToString(sealed)), Expect: store.Absent()})
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	sealed, err := base64.StdEncoding.DecodeString(string(record.Value))
+	if err == nil {
+		_, err = s.keys.Open(sealed, path)
+	}
+	if err != nil {
+		return &iam.Error{Kind: iam.KindInvalid, Reason: "wrong_master_key", Err: err,
+			Message: "the master key is not the one with which this store was filled; start with that key, or with a store of its own"}
+	}
+	return nil
+}
+
+// Destruct implements caddy.Destructor: the last configuration that used the state is gone.
+func (s *state) Destruct() error {
+	return errors.Join(s.cache.Close(), s.store.Close())
+}

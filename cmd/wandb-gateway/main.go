@@ -1,0 +1,15 @@
+// Command wandb-gateway is Caddy with the gateway built in: all of Caddy's commands, `iam` to
+// administer the directory, and `demo`.
+package main
+
+import (
+	_ "time/tzdata"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/wandb-gateway/wandb-gateway"
+	_ "github.com/wandb-gateway/wandb-gateway/internal/demo"
+)
+
+func main() { caddycmd.Main() }

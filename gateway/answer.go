@@ -1,0 +1,144 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
+)
+
+// maxAnswerBytes bounds an answer that is read. Only answers that are small by nature are: what a
+// mutation made, lists of projects and of upload URLs.
+const maxAnswerBytes = 64 << 20
+
+// answerOptions says what is to be learned from the answer and changed in it.
+func (x *exchange) answerOptions(own map[string]json.RawMessage) wandb.AnswerOptions {
+	o := wandb.AnswerOptions{Own: own, Learn: true, Ticket: x.ticket}
+	if x.g.soleJudge {
+		o.Keep = x.keep
+	}
+	return o
+}
+
+// ticket mints an upload ticket when all these uploads will come back to this host.
+func (x *exchange) ticket(urls []string) (string, bool) {
+	p := x.caller.Principal
+	if p == nil {
+		return "", false
+	}
+	for _, u := range urls {
+		parsed, err := url.Parse(u)
+		if err != nil || !strings.EqualFold(parsed.Host, x.r.Host) {
+			return "", false
+		}
+	}
+	return x.g.Tickets.Mint(p.Ref, urls)
+}
+
+// keep decides whether a list may show a project. When nobody can tell, the project is not shown,
+// and the request fails as a whole: half a list would be taken for the whole one.
+func (x *exchange) keep(entity, project string) bool {
+	if entity == "" {
+		entity = x.defaultEntity()
+	}
+	ok, err := x.mayView(entity, project)
+	if err != nil && x.listError == nil {
+		x.listError = err
+	}
+	return ok && err == nil
+}
+
+// observe sends the request on, and reads and changes the answer on its way back.
+func (x *exchange) observe(options wandb.AnswerOptions) error {
+	// The answer must come as it is meant to be read. What the gateway writes is small.
+	delete(x.r.Header, "Accept-Encoding")
+	recorder := &answerRecorder{ResponseWriter: x.w}
+	if err := x.pass(recorder); err != nil {
+		return err
+	}
+	if !recorder.held {
+		return nil // not a GraphQL answer, and already written
+	}
+	if recorder.overflow {
+		clear(x.w.Header())
+		return fail(iam.Unavailable("The W&B server's answer is larger than the gateway can judge (64 MiB). Ask for less at a time.", nil))
+	}
+	out, learned, err := x.call.Answer(recorder.body.Bytes(), options)
+	if err == nil {
+		err = x.listError
+	}
+	if err == nil && len(learned) > 0 {
+		// Recorded before the client hears of it: what was acknowledged is not lost.
+		err = x.g.Directory.Learn(x.r.Context(), x.caller, learned)
+	}
+	if err != nil {
+		clear(x.w.Header()) // they belong to the answer that is not given
+		return fail(err)
+	}
+	h := x.w.Header()
+	h.Set("Content-Length", strconv.Itoa(len(out)))
+	h.Del("Etag") // of a body that we may have changed
+	x.w.WriteHeader(http.StatusOK)
+	_, err = x.w.Write(out)
+	return err
+}
+
+// answerRecorder holds back a GraphQL answer, and lets everything else through as it comes.
+type answerRecorder struct {
+	http.ResponseWriter
+	decided, held, overflow bool
+	body                    bytes.Buffer
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (a *answerRecorder) WriteHeader(status int) {
+	if status < 200 { // 1xx: informational
+		a.ResponseWriter.WriteHeader(status)
+		return
+	}
+	if a.decided {
+		return
+	}
+	a.decided = true
+	a.held = status == http.StatusOK
+	if !a.held {
+		a.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// Write implements io.Writer.
+func (a *answerRecorder) Write(p []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	if !a.held {
+		return a.ResponseWriter.Write(p)
+	}
+	if a.overflow || a.body.Len()+len(p) > maxAnswerBytes {
+		a.overflow = true
+		a.body.Reset()
+		return len(p), nil
+	}
+	return a.body.Write(p)
+}
+
+// Flush implements http.Flusher: nothing leaves before the whole was read.
+func (a *answerRecorder) Flush() {
+	if a.decided && !a.held {
+		http.NewResponseController(a.ResponseWriter).Flush()
+	}
+}
+
+// writeGraphQL answers a call of which nothing had to go upstream.
+func writeGraphQL(w http.ResponseWriter, body []byte) error {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusOK)
+	_, err := w.Write(body)
+	return err
+}

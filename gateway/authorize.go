@@ -1,0 +1,201 @@
+package gateway
+
+import (
+	"net/http"
+
+	"github.com/wandb-gateway/wandb-gateway/authz"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
+)
+
+// knownFacts remembers one answer of the directory for the length of a request.
+type knownFacts struct {
+	entity, project string
+	facts           authz.Facts
+}
+
+// authorize decides over every access; the first refusal ends it.
+func (x *exchange) authorize(accesses []wandb.Access) error {
+	if x.caller.Credential.Kind == iam.CredentialTicket {
+		return nil
+	}
+	if x.caller.Principal == nil {
+		if passes, err := x.anonymous(); passes || err != nil {
+			return err
+		}
+	}
+	switch x.route.Kind {
+	case wandb.RoutePage:
+		return nil // any signed-in caller: the upstream shows what it shows to this person
+	case wandb.RouteUnknown:
+		if !x.g.ForwardUnknown {
+			return x.deny(authz.Decision{Reason: ReasonUnknownRoute}, &iam.Error{
+				Kind: iam.KindDenied, Reason: ReasonUnknownRoute,
+				Message: "The gateway does not know what " + x.r.Method + " " + x.r.URL.Path + " would change, and refuses what it cannot judge. An administrator can let such requests pass with `unknown_route forward`.",
+			})
+		}
+		return nil
+	}
+	for i := range accesses {
+		if err := x.judge(&accesses[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// anonymous handles a caller without a credential. It reports whether the request passes without
+// any further decision.
+func (x *exchange) anonymous() (passes bool, err error) {
+	switch {
+	case x.event.Shadowed:
+		return true, nil
+	case x.g.ServerSignIn && x.serverJudgesAnonymous():
+		x.event.Effect, x.event.Reason = authz.Allow, ReasonServerJudges
+		return true, nil
+	case x.g.AnonymousPublic && x.route.Kind != wandb.RoutePage && x.route.Kind != wandb.RouteUnknown:
+		return false, nil
+	case x.g.Shadow:
+		x.event.Shadowed, x.event.Reason = true, ReasonNoCredential
+		return true, nil
+	default:
+		return false, x.needCredential()
+	}
+}
+
+// serverJudgesAnonymous reports whether a request without credential is the server's to judge: its
+// sign-in and pages, and what its own pages ask before sign-in. Writing of files is not among it.
+func (x *exchange) serverJudgesAnonymous() bool {
+	switch x.route.Kind {
+	case wandb.RoutePage, wandb.RouteGraphQL:
+		return true
+	case wandb.RouteUnknown:
+		return x.r.Method == http.MethodPost // a sign-in form
+	default:
+		return x.r.Method == http.MethodGet || x.r.Method == http.MethodHead
+	}
+}
+
+func (x *exchange) needCredential() error {
+	return fail(&iam.Error{
+		Kind: iam.KindUnauthenticated, Reason: ReasonNoCredential,
+		Message: "This request carries no API key. Run `wandb login --host https://" + x.r.Host + "`, or set WANDB_API_KEY.",
+	})
+}
+
+// judge decides over one access.
+func (x *exchange) judge(a *wandb.Access) error {
+	if a.Crossing && !x.g.soleJudge {
+		return nil // the upstream judges by the caller's own credential where the document walks
+	}
+	resource, permission, err := x.place(a)
+	if err != nil {
+		return fail(err)
+	}
+	facts, err := x.lookUp(resource.Entity, resource.Project)
+	if err != nil {
+		return fail(err)
+	}
+	if a.Creates && facts.Project == nil {
+		permission = authz.ProjectCreate
+	}
+	decision := authz.Decide(authz.Request{Permission: permission, Product: a.Product}, facts)
+	x.event.decided(decision, permission, resource)
+	if decision.Allowed() {
+		if writes(permission) && x.destination == nil {
+			x.destination = facts.Entity
+		}
+		return nil
+	}
+	return x.deny(decision, x.explain(decision, facts, resource))
+}
+
+// place resolves an access whose id hides its project. What cannot be placed falls under the
+// unplaced policy.
+func (x *exchange) place(a *wandb.Access) (wandb.Resource, authz.Permission, error) {
+	switch a.Resource.Kind {
+	case wandb.ResourceUnplaced:
+		return a.Resource, unplaced(a.Permission), nil
+	case wandb.ResourceID:
+		entity, project, err := x.g.Directory.Place(x.r.Context(), x.caller, a.Resource.IDType, a.Resource.ID)
+		if iam.KindOf(err) == iam.KindNotFound {
+			return a.Resource, unplaced(a.Permission), nil
+		}
+		if err != nil {
+			return a.Resource, a.Permission, err
+		}
+		placed := a.Resource
+		placed.Kind, placed.Entity, placed.Project = wandb.ResourceProject, entity, project
+		return placed, a.Permission, nil
+	default:
+		return a.Resource, a.Permission, nil
+	}
+}
+
+// unplaced is the permission that the policy decides over, in place of one that has no project.
+func unplaced(p authz.Permission) authz.Permission {
+	if writes(p) {
+		return authz.UnplacedWrite
+	}
+	return authz.UnplacedRead
+}
+
+// writes reports whether a permission changes anything.
+func writes(p authz.Permission) bool {
+	switch p {
+	case authz.ProjectRead, authz.EntityRead, authz.TeamReadMembers, authz.OrganizationRead, authz.ServerRead, authz.SelfRead, authz.UnplacedRead:
+		return false
+	default:
+		return true
+	}
+}
+
+// lookUp asks the directory once for each entity and project of a request.
+func (x *exchange) lookUp(entity, project string) (authz.Facts, error) {
+	for i := range x.facts {
+		if k := &x.facts[i]; k.entity == entity && k.project == project {
+			return k.facts, nil
+		}
+	}
+	facts, err := x.g.Directory.Facts(x.r.Context(), x.caller, entity, project)
+	if err != nil {
+		return facts, err
+	}
+	facts.Settings.Unplaced = x.g.Unplaced
+	x.facts = append(x.facts, knownFacts{entity, project, facts})
+	return facts, nil
+}
+
+// mayView reports whether the caller may view a project, for lists from which the others are
+// dropped.
+func (x *exchange) mayView(entity, project string) (bool, error) {
+	facts, err := x.lookUp(entity, project)
+	if err != nil {
+		return false, err
+	}
+	return authz.Decide(authz.Request{Permission: authz.ProjectRead}, facts).Allowed(), nil
+}
+
+// explain turns a refusal into what the caller reads: the cause inside one's own organization, and
+// nothing at all outside it.
+func (x *exchange) explain(d authz.Decision, f authz.Facts, r wandb.Resource) *iam.Error {
+	names := authz.Names{Entity: r.Entity, Project: r.Project}
+	if f.Principal != nil {
+		names.Principal, names.Kind, names.Team = f.Principal.Username, f.Principal.Ref.Kind, f.Principal.Scope.Name
+	}
+	e := &iam.Error{Kind: iam.KindDenied, Reason: d.Reason, Message: authz.Sentence(d.Reason, names)}
+	if authz.Hidden(d, f) {
+		e.Kind, e.Reason, e.Message = iam.KindNotFound, authz.ReasonNotFound, authz.Sentence(authz.ReasonNotFound, names)
+	}
+	return e
+}
+
+// deny refuses, or only reports in shadow.
+func (x *exchange) deny(d authz.Decision, e *iam.Error) error {
+	x.event.Effect, x.event.Reason = authz.Deny, d.Reason
+	if x.g.Shadow {
+		x.event.Shadowed = true
+		return nil
+	}
+	return fail(e)
+}

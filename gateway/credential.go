@@ -1,0 +1,117 @@
+package gateway
+
+import (
+	"encoding/base64"
+	"net/http"
+	"strings"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+)
+
+// maxCredentialBytes bounds an Authorization value: an assertion with many groups has some 8 KiB.
+const maxCredentialBytes = 16 << 10
+
+// TicketHeader carries an upload ticket (design section 6).
+const TicketHeader = "X-Wandb-Gateway-Ticket"
+
+// readCredential finds the one credential of a request. An Authorization header counts before any
+// cookie, a ticket only where there is neither header. serverCookies says whether a Cookie header
+// may hold a session of the server behind the gateway.
+//
+// Two Authorization lines are refused rather than resolved: whichever we judged, the server behind
+// us might obey the other (threats P12).
+func readCredential(h http.Header, serverCookies bool) (iam.Credential, error) {
+	values := h["Authorization"]
+	switch len(values) {
+	case 0:
+	case 1:
+		return parseAuthorization(values[0])
+	default:
+		return iam.Credential{}, &iam.Error{
+			Kind: iam.KindInvalid, Reason: ReasonTwoCredentials,
+			Message: "The request carries two Authorization headers. Send exactly one credential.",
+		}
+	}
+	switch tickets := h[TicketHeader]; len(tickets) {
+	case 0:
+	case 1:
+		return iam.Credential{Kind: iam.CredentialTicket, Secret: iam.NewSecret(tickets[0])}, nil
+	default:
+		return iam.Credential{}, &iam.Error{
+			Kind: iam.KindInvalid, Reason: ReasonTwoCredentials,
+			Message: "The request carries two upload tickets. Send exactly one.",
+		}
+	}
+	if cookies := h["Cookie"]; serverCookies && len(cookies) > 0 {
+		value := strings.Join(cookies, "; ")
+		if len(value) > maxCredentialBytes {
+			return iam.Credential{}, errCredentialTooLarge
+		}
+		return iam.Credential{Kind: iam.CredentialCookie, Secret: iam.NewSecret(value)}, nil
+	}
+	return iam.Credential{}, nil
+}
+
+var errCredentialTooLarge = &iam.Error{
+	Kind: iam.KindInvalid, Reason: ReasonMalformedCredential,
+	Message: "The credential is longer than 16 KiB, which no API key or token is. Check WANDB_API_KEY.",
+}
+
+// parseAuthorization reads `Basic base64(anything:credential)` and `Bearer credential`. The user
+// name of Basic is no part of the credential (sdk-wire 1.2). An empty credential is none at all:
+// old clients without a key send `Basic base64("api:")`.
+func parseAuthorization(value string) (iam.Credential, error) {
+	if len(value) > maxCredentialBytes {
+		return iam.Credential{}, errCredentialTooLarge
+	}
+	scheme, rest, _ := strings.Cut(value, " ")
+	rest = strings.TrimLeft(rest, " ") // RFC 9110 section 11.4: one or more spaces
+	switch {
+	case strings.EqualFold(scheme, "Basic"):
+		_, password, err := parseBasic(rest)
+		if err != nil || password == "" {
+			return iam.Credential{}, err
+		}
+		return credentialOf(password, false)
+	case strings.EqualFold(scheme, "Bearer"):
+		if rest == "" {
+			return iam.Credential{}, nil
+		}
+		return credentialOf(rest, true)
+	default:
+		return iam.Credential{}, malformed("The Authorization header is neither Basic nor Bearer.")
+	}
+}
+
+// parseBasic splits RFC 7617 credentials at the first colon. The alphabet is strict: two spellings
+// of one credential would be two entries in every cache behind us.
+func parseBasic(encoded string) (user, password string, err error) {
+	raw, err := base64.StdEncoding.Strict().DecodeString(encoded)
+	if err != nil {
+		return "", "", malformed("The Basic credential is not base64.")
+	}
+	user, password, ok := strings.Cut(string(raw), ":")
+	if !ok {
+		return "", "", malformed("The Basic credential has no colon between user name and API key.")
+	}
+	return user, password, nil
+}
+
+// credentialOf tells by its own form what a credential is.
+func credentialOf(value string, bearer bool) (iam.Credential, error) {
+	for i := range len(value) {
+		if c := value[i]; c <= ' ' || c >= 0x7f {
+			return iam.Credential{}, malformed("The API key holds a space, a control character or a character outside ASCII. Copy it again, without quotes or line breaks.")
+		}
+	}
+	kind := iam.CredentialAPIKey
+	if strings.Count(value, ".") == 2 {
+		kind = iam.CredentialToken
+	}
+	return iam.Credential{Kind: kind, Bearer: bearer, Secret: iam.NewSecret(value)}, nil
+}
+
+// malformed is a 401: no credential of that form exists.
+func malformed(message string) error {
+	return &iam.Error{Kind: iam.KindUnauthenticated, Reason: ReasonMalformedCredential, Message: message}
+}

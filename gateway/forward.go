@@ -1,0 +1,162 @@
+package gateway
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
+)
+
+// forward sends what was judged on, with the verified identity.
+func (x *exchange) forward() error {
+	x.setIdentity()
+	if err := x.setCredential(); err != nil {
+		return fail(err)
+	}
+	if x.call == nil {
+		return x.pass(nil)
+	}
+	own, order := x.ownRoots()
+	body, err := x.call.Body(wandb.BodyOptions{DefaultEntity: x.defaultEntity(), Drop: x.owns})
+	if err != nil {
+		return fail(err)
+	}
+	if body == nil {
+		return writeGraphQL(x.w, wandb.EncodeAnswer(own, order))
+	}
+	x.sendBody(body)
+	options := x.answerOptions(own)
+	if !x.call.WantsAnswer(options) {
+		return x.pass(nil)
+	}
+	return x.observe(options)
+}
+
+// pass hands the request to what comes next; w replaces the answer's writer if not nil.
+func (x *exchange) pass(w http.ResponseWriter) error {
+	if w == nil {
+		w = x.w
+	}
+	return x.next.ServeHTTP(w, x.r)
+}
+
+// setIdentity tells the upstream who calls. The client's own copies are gone since clean; an empty
+// value is an absent header, and an anonymous request carries none (design section 6).
+func (x *exchange) setIdentity() {
+	p := x.caller.Principal
+	if p == nil {
+		return
+	}
+	h := x.r.Header
+	set(h, headerUser, p.Username)
+	set(h, headerPreferredUsername, p.Username)
+	set(h, headerPrincipal, p.Ref.String())
+	set(h, headerOrganization, p.Organization)
+	if p.IsServiceAccount() {
+		set(h, headerGroups, p.Scope.Name)
+		x.setAttribution(x.event.Attributed)
+		return
+	}
+	set(h, headerEmail, p.Email)
+	set(h, headerGroups, teamNames(p))
+	x.setAttribution(p)
+}
+
+// setAttribution names the person for whom the work is done; nobody for a service account that
+// works for itself.
+func (x *exchange) setAttribution(person *iam.Principal) {
+	if person == nil {
+		return
+	}
+	set(x.r.Header, headerAttributionName, person.Username)
+	set(x.r.Header, headerAttributionEmail, person.Email)
+}
+
+// set sets a header, unless the value is empty or could be read as more than one line.
+func set(h http.Header, name, value string) {
+	if value == "" || strings.ContainsAny(value, "\r\n\x00") {
+		return
+	}
+	h[name] = []string{value}
+}
+
+func teamNames(p *iam.Principal) string {
+	switch len(p.Teams) {
+	case 0:
+		return ""
+	case 1:
+		return p.Teams[0].Name
+	}
+	names := make([]string, len(p.Teams))
+	for i := range p.Teams {
+		names[i] = p.Teams[i].Name
+	}
+	return strings.Join(names, ",")
+}
+
+// setCredential replaces the caller's credential by the one that the upstream is to see.
+func (x *exchange) setCredential() error {
+	switch x.g.UpstreamCredential {
+	case UpstreamPassthrough:
+		return x.passCredential()
+	case UpstreamAPIKey:
+		x.dropCredential()
+		if x.caller.Principal != nil { // never on behalf of nobody
+			x.r.Header["Authorization"] = []string{x.g.serviceAuthorization}
+		}
+		return nil
+	default:
+		x.dropCredential()
+		return nil
+	}
+}
+
+// passCredential leaves the caller's own credential in place, which the server must know. Whoever
+// is known only here would be a stranger there (design section 6).
+func (x *exchange) passCredential() error {
+	delete(x.r.Header, TicketHeader)
+	if _, ok := x.r.Header["Authorization"]; ok {
+		delete(x.r.Header, "Cookie") // the header was judged, the cookie was not
+	}
+	p := x.caller.Principal
+	if p == nil || p.FromUpstream || x.caller.Credential.Kind == iam.CredentialTicket {
+		return nil
+	}
+	return &iam.Error{
+		Kind: iam.KindDenied, Reason: ReasonLocalCredential,
+		Message: "The credential of " + p.Username + " is known to the gateway only, and this site passes credentials through to the W&B server, which does not know it. Use an API key of the server, or let an administrator set `upstream_credential api_key`.",
+	}
+}
+
+func (x *exchange) dropCredential() {
+	h := x.r.Header
+	delete(h, "Authorization")
+	delete(h, TicketHeader)
+	delete(h, "Cookie")
+}
+
+// owns reports whether the gateway answers a root field itself: what the upstream cannot know,
+// because the caller is known only here.
+func (x *exchange) owns(root wandb.Root) bool {
+	return root.Name == "viewer" && x.g.OwnIdentity && x.caller.Principal != nil && !x.caller.Principal.FromUpstream
+}
+
+// ownRoots answers the root fields that the gateway owns, by response key and in their order.
+func (x *exchange) ownRoots() (own map[string]json.RawMessage, order []string) {
+	if !x.g.OwnIdentity {
+		return nil, nil
+	}
+	for _, root := range x.call.Roots() {
+		if !x.owns(root) {
+			continue
+		}
+		if own == nil {
+			own = make(map[string]json.RawMessage, 1)
+		}
+		own[root.ResponseKey] = answerViewer(x.caller.Principal, root.Fields)
+		order = append(order, root.ResponseKey)
+	}
+	return own, order
+}

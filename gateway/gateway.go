@@ -1,0 +1,163 @@
+package gateway
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/netip"
+
+	"github.com/wandb-gateway/wandb-gateway/authz"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
+)
+
+// Directory is where the facts come from: the gateway's own record or the deployment behind it
+// (design section 4). It is the one seam between the two.
+//
+// Errors are iam.Errors: KindUnauthenticated when a credential is not known or no longer counts,
+// KindUnavailable when nobody can tell at the moment, which is neither yes nor no.
+type Directory interface {
+	// Identify finds who holds a credential. It is called for every request and must be fast when
+	// asked again. Nil without an error stands for a cookie that is no session at all.
+	Identify(ctx context.Context, c iam.Credential) (*iam.Principal, error)
+
+	// Principal finds a principal by reference, for tickets that were made for one.
+	Principal(ctx context.Context, ref iam.PrincipalRef) (*iam.Principal, error)
+
+	// Facts returns what is known of an entity and a project, as one revision. Either name may be
+	// empty. Names that stand for nothing give nil fields, not errors.
+	Facts(ctx context.Context, who Caller, entity, project string) (authz.Facts, error)
+
+	// Place finds the project that an opaque id belongs to. It returns KindNotFound when the id
+	// cannot be placed.
+	Place(ctx context.Context, who Caller, t wandb.IDType, id string) (entity, project string, err error)
+
+	// Attribute finds the person for whom a service account works in the destination entity, nil
+	// if the claim does not hold (ATTR-3..9).
+	Attribute(ctx context.Context, who Caller, destination *iam.Entity, claim iam.Attribution) (*iam.Principal, error)
+
+	// Learn records what an answer told: projects made, visibilities changed, ids placed. What it
+	// has acknowledged is kept.
+	Learn(ctx context.Context, who Caller, learned []wandb.Learned) error
+}
+
+// Caller is who asks: the principal, and the credential that proved it, with which the deployment
+// behind may be asked in the caller's own name.
+type Caller struct {
+	Principal  *iam.Principal // nil for an anonymous caller
+	Credential iam.Credential
+	// Ask puts a GraphQL request of the gateway's own to the upstream, on the way that the caller's
+	// request takes, with the caller's verified identity and the site's credential. It returns the
+	// answer's body.
+	Ask func(ctx context.Context, body []byte) ([]byte, error)
+}
+
+// UpstreamCredential says with what the upstream is shown that a request may pass (design
+// section 4).
+type UpstreamCredential uint8
+
+// The kinds. The zero value shows nothing: the upstream trusts the gateway's headers.
+const (
+	UpstreamNone        UpstreamCredential = iota
+	UpstreamPassthrough                    // the caller's own credential
+	UpstreamAPIKey                         // one service key; attribution names the caller
+)
+
+// Config is what a Gateway needs. Directory, Reader and Tickets are required.
+type Config struct {
+	Directory Directory
+	Reader    *wandb.Reader
+	Tickets   *Tickets
+	Routes    wandb.RouteConfig
+
+	UpstreamCredential UpstreamCredential
+	// ServiceKey is shown to the upstream with UpstreamAPIKey.
+	ServiceKey iam.Secret
+
+	// Unplaced decides over what cannot be placed in a project (design section 3, step 4).
+	Unplaced authz.UnplacedPolicy
+	// ForwardUnknown lets requests pass whose route is not in the table (`unknown_route forward`).
+	ForwardUnknown bool
+	// ServerSignIn says that the server behind signs people in itself: its own pages, cookies and
+	// forms pass, and requests without a credential are its to judge.
+	ServerSignIn bool
+	// AnonymousPublic says that callers without a credential may view Open and Public projects, so
+	// that their requests are worth reading (VIS-15).
+	AnonymousPublic bool
+	// OwnIdentity says that the gateway answers `viewer` itself, because the upstream does not know
+	// the caller.
+	OwnIdentity bool
+	// ForwardTelemetry lets /sdk/otel pass instead of answering 404.
+	ForwardTelemetry bool
+	// Shadow decides and reports, but refuses nothing that a decision or an unknown credential
+	// would refuse. Malformed requests are refused all the same.
+	Shadow bool
+
+	// Failures limits failed credentials for each address; nil limits nothing.
+	Failures *FailureLimit
+	// Doors are what the gateway serves itself. A door that is not in it but in the route table
+	// answers 404.
+	Doors map[wandb.Door]http.Handler
+
+	Host Host
+}
+
+// Host is what the server around the gateway knows of a request. Every field may be nil.
+type Host struct {
+	// Client returns the caller's address as far as proxies are trusted, and whether the peer is a
+	// trusted proxy.
+	Client func(*http.Request) (addr netip.Addr, trustedProxy bool)
+	// RequestID returns the id under which the server logs the request.
+	RequestID func(*http.Request) string
+	// Identified is told who calls, before the request goes on.
+	Identified func(*http.Request, *iam.Principal)
+	// Report is told how each request ended.
+	Report func(*http.Request, *Event)
+}
+
+// Gateway judges requests and lets through what may pass. It is safe for use by many goroutines.
+type Gateway struct {
+	Config
+	serviceAuthorization string
+	soleJudge            bool
+}
+
+// New checks the configuration and returns a Gateway.
+func New(c Config) (*Gateway, error) {
+	switch {
+	case c.Directory == nil || c.Reader == nil || c.Tickets == nil:
+		return nil, errors.New("gateway: Directory, Reader and Tickets are required")
+	case c.UpstreamCredential == UpstreamAPIKey && c.ServiceKey.IsZero():
+		return nil, errors.New("gateway: upstream_credential api_key needs a key")
+	}
+	g := &Gateway{Config: c, soleJudge: c.UpstreamCredential != UpstreamPassthrough}
+	if c.UpstreamCredential == UpstreamAPIKey {
+		g.serviceAuthorization = "Basic " + base64.StdEncoding.EncodeToString([]byte("api:"+c.ServiceKey.Reveal()))
+	}
+	return g, nil
+}
+
+// ServeHTTP judges one request and hands it to next when it may pass. The error is next's own; what
+// the gateway refuses it answers itself.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next Handler) error {
+	x := exchange{g: g, w: w, r: r, next: next}
+	err := x.run()
+	if refusal, ok := errors.AsType[*refusal](err); ok {
+		x.refuse(refusal.error)
+		err = nil
+	}
+	x.report()
+	return err
+}
+
+// Handler is what comes after the gateway: the reverse proxy.
+type Handler interface {
+	ServeHTTP(http.ResponseWriter, *http.Request) error
+}
+
+// refusal marks an error of the gateway's own, which it answers itself, apart from errors of what
+// comes after it.
+type refusal struct{ error }
+
+func (r *refusal) Unwrap() error { return r.error }

@@ -1,0 +1,53 @@
+package gateway
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/wandb-gateway/wandb-gateway/authz"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/problem"
+	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
+)
+
+// refuse answers in the caller's own protocol: a person at a browser gets a page, everything else
+// JSON.
+func (x *exchange) refuse(err error) {
+	p := problem.From(err)
+	x.event.Effect, x.event.Status, x.event.Err = authz.Deny, p.Status, err
+	if x.event.Reason == "" || x.event.Reason != p.Reason && iam.KindOf(err) != iam.KindNotFound {
+		x.event.Reason = p.Reason // a hidden refusal keeps its true reason in the event
+	}
+	if x.g.Host.RequestID != nil {
+		p.RequestID = x.g.Host.RequestID(x.r)
+	}
+	if x.wantsPage() {
+		p.WriteHTML(x.w)
+		return
+	}
+	if x.r.Header.Get("Sec-Fetch-Mode") != "" {
+		p.Challenge = `Bearer realm="W&B"` // Basic would open the browser's own prompt over the page
+	}
+	p.WriteJSON(x.w)
+}
+
+// wantsPage reports whether the request is a page load: a person reads what comes back.
+func (x *exchange) wantsPage() bool {
+	if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
+		return false
+	}
+	if x.route.Kind == wandb.RouteGraphQL || !strings.Contains(x.r.Header.Get("Accept"), "text/html") {
+		return false
+	}
+	mode := x.r.Header.Get("Sec-Fetch-Mode")
+	return mode == "" || mode == "navigate"
+}
+
+// report tells how the request ended.
+func (x *exchange) report() {
+	if x.g.Host.Report == nil {
+		return
+	}
+	x.event.Client = x.client
+	x.g.Host.Report(x.r, &x.event)
+}

@@ -1,0 +1,61 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/wandb-gateway/wandb-gateway/authz"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+)
+
+// Question asks whether somebody may do something.
+type Question struct {
+	As       string `json:"as"`       // USERNAME, service_account:NAME or anonymous
+	To       string `json:"to"`       // a permission
+	Resource string `json:"resource"` // ENTITY/PROJECT or ENTITY
+}
+
+// Explanation is the answer, with the reason that the gateway would give.
+type Explanation struct {
+	Done
+	Allowed bool       `json:"allowed"`
+	Reason  iam.Reason `json:"reason"`
+}
+
+// Explain decides a question by the same rules and facts as a request.
+func (s *Service) Explain(ctx context.Context, body []byte) (any, error) {
+	var q Question
+	if err := decode(body, &q); err != nil {
+		return nil, err
+	}
+	var p *iam.Principal
+	if q.As != "anonymous" {
+		ref, err := s.principal(ctx, q.As)
+		if err != nil {
+			return nil, err
+		}
+		if p, err = s.directory.Principal(ctx, ref); err != nil {
+			return nil, err
+		}
+	}
+	entity, project, _ := strings.Cut(q.Resource, "/")
+	facts, err := s.directory.Facts(ctx, p, entity, project)
+	if err != nil {
+		return nil, err
+	}
+	permission := authz.Permission(q.To)
+	d := authz.Decide(authz.Request{Permission: permission}, facts)
+	if d.Reason == authz.ReasonUnknownRequest {
+		return nil, iam.Invalidf("%q is no permission; docs/permissions.md lists them, such as project:read and run:write", q.To)
+	}
+	names := authz.Names{Entity: entity, Project: project}
+	if p != nil {
+		names.Principal, names.Kind, names.Team = p.Username, p.Ref.Kind, p.Scope.Name
+	}
+	verdict := "allowed: " + string(d.Reason)
+	if !d.Allowed() {
+		verdict = fmt.Sprintf("refused: %s\n%s", d.Reason, authz.Sentence(d.Reason, names))
+	}
+	return Explanation{Done{verdict}, d.Allowed(), d.Reason}, nil
+}

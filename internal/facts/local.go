@@ -1,0 +1,113 @@
+package facts
+
+import (
+	"context"
+
+	"github.com/wandb-gateway/wandb-gateway/authz"
+	"github.com/wandb-gateway/wandb-gateway/gateway"
+	"github.com/wandb-gateway/wandb-gateway/internal/directory"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
+)
+
+// Local is `directory local`: the gateway's own store is the record.
+type Local struct {
+	directory *directory.Directory
+	places    *places
+}
+
+// NewLocal returns the facts of a directory.
+func NewLocal(d *directory.Directory) *Local {
+	return &Local{directory: d, places: newPlaces()}
+}
+
+var errUnknownKey = &iam.Error{
+	Kind: iam.KindUnauthenticated, Reason: gateway.ReasonUnknownCredential,
+	Message: "This API key is not known here, or was deleted. Check that WANDB_API_KEY belongs to this host, or ask an administrator for a new key.",
+}
+
+// Identify implements gateway.Directory.
+func (l *Local) Identify(ctx context.Context, c iam.Credential) (*iam.Principal, error) {
+	switch c.Kind {
+	case iam.CredentialAPIKey, iam.CredentialToken:
+		return l.directory.PrincipalByKey(ctx, c.Secret)
+	default:
+		return nil, errUnknownKey
+	}
+}
+
+// Principal implements gateway.Directory.
+func (l *Local) Principal(ctx context.Context, ref iam.PrincipalRef) (*iam.Principal, error) {
+	p, err := l.directory.Principal(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if !p.Active {
+		return nil, &iam.Error{Kind: iam.KindUnauthenticated, Reason: authz.ReasonDeactivated, Message: p.Username + " is deactivated. Ask an administrator to reactivate the account."}
+	}
+	return p, nil
+}
+
+// Facts implements gateway.Directory.
+func (l *Local) Facts(ctx context.Context, who gateway.Caller, entity, project string) (authz.Facts, error) {
+	return l.directory.Facts(ctx, who.Principal, entity, project)
+}
+
+// Attribute implements gateway.Directory.
+func (l *Local) Attribute(ctx context.Context, who gateway.Caller, destination *iam.Entity, claim iam.Attribution) (*iam.Principal, error) {
+	return l.directory.Attribute(ctx, who.Principal, destination, claim)
+}
+
+// Place implements gateway.Directory: what an answer told before, else what the upstream says.
+func (l *Local) Place(ctx context.Context, who gateway.Caller, t wandb.IDType, id string) (string, string, error) {
+	if p, ok := l.places.find(t, id); ok {
+		return p.entity, p.project, nil
+	}
+	entity, project, err := askPlace(ctx, who, t, id)
+	if err != nil {
+		return "", "", err
+	}
+	l.places.put(t, id, place{entity, project})
+	return entity, project, nil
+}
+
+// Learn implements gateway.Directory. A project that an answer shows for the first time belongs to
+// the caller who made it; its visibility is what the request asked for, else Team, the server's
+// default (sdk-wire 4.5). Of a project that is known the record itself is the truth: only a request
+// that set the visibility changes it.
+func (l *Local) Learn(ctx context.Context, who gateway.Caller, learned []wandb.Learned) error {
+	for _, fact := range learned {
+		switch fact := fact.(type) {
+		case wandb.Placed:
+			l.places.put(fact.IDType, fact.ID, place{fact.Entity, fact.Project})
+		case wandb.ProjectUpserted:
+			if err := l.learnProject(ctx, who, fact); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (l *Local) learnProject(ctx context.Context, who gateway.Caller, fact wandb.ProjectUpserted) error {
+	known, err := l.directory.Facts(ctx, who.Principal, fact.Entity, fact.Project)
+	if err != nil || known.Entity == nil {
+		return err
+	}
+	visibility := iam.VisibilityTeam
+	if fact.Requested {
+		visibility = iam.VisibilityFromAccess(fact.Access)
+	}
+	if known.Project == nil {
+		_, err := l.directory.RecordProject(ctx, directory.NewProject{
+			Entity: known.Entity.ID, Name: fact.Project, Visibility: visibility, Owner: who.Principal.Ref,
+		})
+		return err
+	}
+	if !fact.Requested || known.Project.Visibility == visibility {
+		return nil
+	}
+	return l.directory.SetVisibility(ctx, known.Project.ID, visibility)
+}
+
+var _ gateway.Directory = (*Local)(nil)

@@ -1,0 +1,126 @@
+package facts
+
+import (
+	"context"
+
+	"github.com/wandb-gateway/wandb-gateway/authz"
+	"github.com/wandb-gateway/wandb-gateway/gateway"
+	"github.com/wandb-gateway/wandb-gateway/internal/apikey"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
+	"github.com/wandb-gateway/wandb-gateway/internal/wandb/upstream"
+)
+
+// Wandb is `directory wandb`: the deployment behind the gateway is the record of users, teams and
+// projects. What the gateway knows itself, service accounts above all, stands beside it.
+type Wandb struct {
+	local    *Local
+	upstream *upstream.Directory
+}
+
+// NewWandb returns the facts of the deployment behind, beside those of the gateway's own directory.
+func NewWandb(local *Local, u *upstream.Directory) *Wandb { return &Wandb{local, u} }
+
+// Identify implements gateway.Directory. A key of the gateway's own is never shown to the server: it
+// is tried here first, and a key of our form that is not known here exists nowhere.
+func (w *Wandb) Identify(ctx context.Context, c iam.Credential) (*iam.Principal, error) {
+	if c.Kind == iam.CredentialCookie {
+		p, err := w.upstream.PrincipalByCredential(ctx, c)
+		if iam.KindOf(err) == iam.KindUnauthenticated {
+			return nil, nil // some other cookie, or a session that ended: the server's pages handle it
+		}
+		return p, err
+	}
+	p, err := w.local.Identify(ctx, c)
+	if err == nil || iam.ReasonOf(err) == authz.ReasonDeactivated || iam.KindOf(err) != iam.KindUnauthenticated {
+		return p, err
+	}
+	switch apikey.FormOf(c.Secret.Reveal()) {
+	case apikey.Minted, apikey.MintedDamaged:
+		return nil, errUnknownKey
+	default:
+		return w.upstream.PrincipalByCredential(ctx, c)
+	}
+}
+
+// Principal implements gateway.Directory.
+func (w *Wandb) Principal(ctx context.Context, ref iam.PrincipalRef) (*iam.Principal, error) {
+	p, err := w.local.Principal(ctx, ref)
+	if iam.KindOf(err) != iam.KindUnauthenticated || iam.ReasonOf(err) == authz.ReasonDeactivated {
+		return p, err
+	}
+	return w.upstream.Principal(ref)
+}
+
+// Facts implements gateway.Directory. A service account of the gateway's own is limited to a team by
+// name, for the server tells no more of its teams; its scope becomes the server's team of that name.
+func (w *Wandb) Facts(ctx context.Context, who gateway.Caller, entity, project string) (authz.Facts, error) {
+	p := who.Principal
+	if p == nil || p.FromUpstream {
+		return w.upstream.Facts(ctx, p, who.Credential, entity, project)
+	}
+	known, err := w.local.Facts(ctx, who, "", "")
+	if err != nil {
+		return known, err
+	}
+	p = atServer(known.Principal)
+	facts, err := w.upstream.Facts(ctx, p, iam.Credential{}, entity, project)
+	facts.Roles, facts.Settings = known.Roles, known.Settings
+	return facts, err
+}
+
+// atServer returns the principal as the server's teams see it.
+func atServer(p *iam.Principal) *iam.Principal {
+	if p.Scope.ID == "" && len(p.Teams) == 0 {
+		return p
+	}
+	at := *p
+	if p.Scope.ID != "" {
+		at.Scope.ID = upstream.TeamID(p.Scope.Name)
+	}
+	at.Teams = make([]iam.Membership, len(p.Teams))
+	for i, m := range p.Teams {
+		m.ID = upstream.TeamID(m.Name)
+		at.Teams[i] = m
+	}
+	return &at
+}
+
+// Attribute implements gateway.Directory. Only the gateway's own service accounts name people, and
+// only people whom the gateway knows can be vouched for.
+func (w *Wandb) Attribute(ctx context.Context, who gateway.Caller, destination *iam.Entity, claim iam.Attribution) (*iam.Principal, error) {
+	if who.Principal.FromUpstream {
+		return nil, nil
+	}
+	return w.local.Attribute(ctx, who, nil, claim)
+}
+
+// Place implements gateway.Directory.
+func (w *Wandb) Place(ctx context.Context, who gateway.Caller, t wandb.IDType, id string) (string, string, error) {
+	if p, ok := w.local.places.find(t, id); ok {
+		return p.entity, p.project, nil
+	}
+	credential := who.Credential
+	if who.Principal != nil && !who.Principal.FromUpstream {
+		credential = iam.Credential{}
+	}
+	return w.upstream.PlaceID(ctx, credential, t, id)
+}
+
+// Learn implements gateway.Directory: the server keeps the record, so that learning means to ask
+// again what may have changed.
+func (w *Wandb) Learn(_ context.Context, _ gateway.Caller, learned []wandb.Learned) error {
+	for _, fact := range learned {
+		switch fact := fact.(type) {
+		case wandb.Placed:
+			w.local.places.put(fact.IDType, fact.ID, place{fact.Entity, fact.Project})
+		case wandb.ProjectUpserted:
+			if fact.Inserted || fact.Requested {
+				w.upstream.Forget(fact.Entity, fact.Project)
+			}
+		}
+	}
+	return nil
+}
+
+var _ gateway.Directory = (*Wandb)(nil)
