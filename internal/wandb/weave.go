@@ -86,7 +86,7 @@ func (f *weaveFound) read(row *weaveEndpoint, r WeaveRequest) error {
 	if err := f.readQuery(r.Query, row.place == weaveQuery); err != nil {
 		return err
 	}
-	if err := f.checkEncoding(row, r.Header); err != nil {
+	if err := checkWeaveEncoding(row, r.Header); err != nil {
 		return err
 	}
 	switch row.place {
@@ -100,7 +100,7 @@ func (f *weaveFound) read(row *weaveEndpoint, r WeaveRequest) error {
 		if row.body == nil || row.place == weavePath && len(r.Body) == 0 {
 			return nil // some endpoints are told everything by their path
 		}
-		if err := checkJSONType(r.ContentType); err != nil {
+		if err := checkWeaveJSONType(r.ContentType); err != nil {
 			return err
 		}
 		return f.readJSON(r.Body, row.body)
@@ -136,9 +136,9 @@ func (f *weaveFound) readQuery(query url.Values, required bool) error {
 	return nil
 }
 
-// checkEncoding refuses a compressed body where it is judged as it came. Exports are decompressed
-// by readExport.
-func (f *weaveFound) checkEncoding(row *weaveEndpoint, h http.Header) error {
+// checkWeaveEncoding refuses a compressed body where it is judged as it came. Exports are
+// decompressed by readExport.
+func checkWeaveEncoding(row *weaveEndpoint, h http.Header) error {
 	if row.place == weaveOTLP {
 		return nil
 	}
@@ -150,7 +150,7 @@ func (f *weaveFound) checkEncoding(row *weaveEndpoint, h http.Header) error {
 	return nil
 }
 
-func checkJSONType(contentType string) error {
+func checkWeaveJSONType(contentType string) error {
 	if contentType == "application/json" {
 		return nil
 	}

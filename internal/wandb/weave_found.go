@@ -70,7 +70,7 @@ func (f *weaveFound) accesses(row *weaveEndpoint) ([]Access, error) {
 		}
 		placed = append(placed, f.target)
 	}
-	if len(placed) == 0 && len(f.references) == 0 && row.body != inRefs && row.body != inProjects {
+	if len(placed) == 0 && row.body != bodyRefs && row.body != bodyProjects {
 		return nil, missingProject()
 	}
 	var list []Access

@@ -48,7 +48,7 @@ func FuzzReadWeave(f *testing.F) {
 				t.Fatalf("access %+v", a)
 			}
 		}
-		if row := findWeave(method, endpoint); row != nil && row.body == inProject {
+		if row := findWeave(method, endpoint); row != nil && row.body == bodyProject {
 			agreesWithStdlib(t, body, list)
 		}
 	})

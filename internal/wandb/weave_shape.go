@@ -36,46 +36,46 @@ type shapeMember struct {
 
 // The shapes of the bodies in weaveEndpoints.
 var (
-	inProject = object(needed(memberProjectID, anchorID))
-	inPath    = object(mayHave(memberProjectID, anchorID))
+	bodyProject = objectOf(needsMember(memberProjectID, anchorShape))
+	bodyPath    = objectOf(mayHaveMember(memberProjectID, anchorShape))
 
-	inFiltered = object(needed(memberProjectID, anchorID),
-		mayHave("filter", object(mayHave("wb_run_ids", list(runID)))))
+	bodyFiltered = objectOf(needsMember(memberProjectID, anchorShape),
+		mayHaveMember("filter", objectOf(mayHaveMember("wb_run_ids", listOf(runShape)))))
 
-	inStart    = wrapped("start", object(needed(memberProjectID, anchorID), mayHave("wb_run_id", runID)))
-	inEnd      = wrapped("end", object(needed(memberProjectID, anchorID)))
-	inObject   = wrapped("obj", inProject)
-	inTable    = wrapped("table", inProject)
-	inOpObject = &shape{kind: shapeObject, either: true,
-		members: []shapeMember{needed("op_obj", inProject), needed(memberProjectID, anchorID)}}
+	bodyStart    = wrapped("start", objectOf(needsMember(memberProjectID, anchorShape), mayHaveMember("wb_run_id", runShape)))
+	bodyEnd      = wrapped("end", objectOf(needsMember(memberProjectID, anchorShape)))
+	bodyObject   = wrapped("obj", bodyProject)
+	bodyTable    = wrapped("table", bodyProject)
+	bodyOpObject = &shape{kind: shapeObject, either: true,
+		members: []shapeMember{needsMember("op_obj", bodyProject), needsMember(memberProjectID, anchorShape)}}
 
-	inBatch     = wrapped("batch", list(completeCall))
-	inCallBatch = wrapped("batch", list(object(needed("req", &shape{kind: shapeObject, either: true,
-		members: []shapeMember{needed("start", completeCall), needed("end", completeCall)}}))))
+	bodyBatch     = wrapped("batch", listOf(callShape))
+	bodyCallBatch = wrapped("batch", listOf(objectOf(needsMember("req", &shape{kind: shapeObject, either: true,
+		members: []shapeMember{needsMember("start", callShape), needsMember("end", callShape)}}))))
 
-	inRefs     = object(needed("refs", list(text)), mayHave(memberProjectID, anchorID))
-	inProjects = object(needed("project_ids", list(&shape{kind: shapeListedID})))
-	inTarget   = object(needed("ref", text), needed("target", object(
-		needed("entity_name", &shape{kind: shapeTargetEntity}), needed("project_name", &shape{kind: shapeTargetName}))))
+	bodyRefs     = objectOf(needsMember("refs", listOf(textShape)), mayHaveMember(memberProjectID, anchorShape))
+	bodyProjects = objectOf(needsMember("project_ids", listOf(&shape{kind: shapeListedID})))
+	bodyTarget   = objectOf(needsMember("ref", textShape), needsMember("target", objectOf(
+		needsMember("entity_name", &shape{kind: shapeTargetEntity}), needsMember("project_name", &shape{kind: shapeTargetName}))))
 )
 
 var (
-	text         = &shape{kind: shapeText}
-	anchorID     = &shape{kind: shapeAnchorID}
-	runID        = &shape{kind: shapeRunID}
-	completeCall = object(needed(memberProjectID, &shape{kind: shapeElementID}), mayHave("wb_run_id", runID))
+	textShape   = &shape{kind: shapeText}
+	anchorShape = &shape{kind: shapeAnchorID}
+	runShape    = &shape{kind: shapeRunID}
+	callShape   = objectOf(needsMember(memberProjectID, &shape{kind: shapeElementID}), mayHaveMember("wb_run_id", runShape))
 )
 
-func needed(name string, s *shape) shapeMember  { return shapeMember{name, s, false} }
-func mayHave(name string, s *shape) shapeMember { return shapeMember{name, s, true} }
-func list(element *shape) *shape                { return &shape{kind: shapeList, element: element} }
+func needsMember(name string, s *shape) shapeMember   { return shapeMember{name, s, false} }
+func mayHaveMember(name string, s *shape) shapeMember { return shapeMember{name, s, true} }
+func listOf(element *shape) *shape                    { return &shape{kind: shapeList, element: element} }
 
-func object(members ...shapeMember) *shape { return &shape{kind: shapeObject, members: members} }
+func objectOf(members ...shapeMember) *shape { return &shape{kind: shapeObject, members: members} }
 
 // wrapped is an object with one member that holds the project; a project_id beside it is ignored by
 // the server, but must not say something else.
 func wrapped(name string, s *shape) *shape {
-	return object(needed(name, s), mayHave(memberProjectID, anchorID))
+	return objectOf(needsMember(name, s), mayHaveMember(memberProjectID, anchorShape))
 }
 
 // member finds the member of that name: -1 if the shape has none. A name that differs from one of
