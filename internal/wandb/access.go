@@ -28,7 +28,8 @@ type Resource struct {
 	Entity       string
 	Project      string
 	Run          string
-	// ID is an opaque node id and IDType what sort of thing it names.
+	// ID is an opaque node id and IDType what sort of thing it names. If the request names Entity and
+	// Project beside it, what it names must lie there.
 	ID     string
 	IDType IDType
 }
@@ -68,4 +69,7 @@ type Access struct {
 	// Crossing is true when a document that is allowed at its root walks out of what its root names
 	// (crossings.go). The gateway enforces it where it is the only judge (design section 3, step 4).
 	Crossing bool
+	// Redactable is true for a crossing that need not refuse the request: Answer empties the field
+	// behind it when AnswerOptions.Redact says so.
+	Redactable bool
 }

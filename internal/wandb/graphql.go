@@ -1,8 +1,9 @@
 package wandb
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
-	"errors"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 )
@@ -38,32 +39,216 @@ type ReaderConfig struct {
 }
 
 // Reader reads GraphQL requests. It is safe for concurrent use.
-type Reader struct{}
+type Reader struct {
+	plans  *planCache
+	limits limits
+}
 
 // NewReader returns a Reader.
-func NewReader(ReaderConfig) (*Reader, error) { return &Reader{}, nil }
+func NewReader(cfg ReaderConfig) (*Reader, error) {
+	if cfg.PlanBytes < 0 || cfg.MaxDocumentBytes < 0 || cfg.MaxTokens < 0 || cfg.MaxDepth < 0 || cfg.MaxFields < 0 {
+		return nil, iam.Invalidf("the bounds of the GraphQL reader must not be negative")
+	}
+	l := limits{
+		bytes:  cmp.Or(cfg.MaxDocumentBytes, 1<<20),
+		tokens: cmp.Or(cfg.MaxTokens, 50_000),
+		depth:  cmp.Or(cfg.MaxDepth, 64),
+		fields: cmp.Or(cfg.MaxFields, 20_000),
+	}
+	return &Reader{plans: newPlanCache(cmp.Or(cfg.PlanBytes, 32<<20)), limits: l}, nil
+}
+
+// Call is one GraphQL request, read. It belongs to one goroutine.
+type Call struct {
+	body   []byte
+	limits limits
+	op     *operation
+	// query and operationName are the members of the body as they stand there.
+	query, operationName span
+	variables            []bodyVariable
+	// altered: the body holds members that do not go upstream.
+	altered bool
+
+	// What resolve found.
+	filled     []filled
+	insertions []insertion
+	resolved   *resolved
+}
+
+// bodyVariable is a member of the body's variables.
+type bodyVariable struct{ name, value span }
+
+func (v *bodyVariable) is(body []byte, name string) bool {
+	inside := v.name.of(body)
+	return string(inside) == name || bytes.IndexByte(inside, '\\') >= 0 && unquote(inside) == name
+}
+
+// maxVariables bounds the variables of a call, which are looked up one by one.
+const maxVariables = 256
 
 // Read reads the body of a POST to /graphql: one JSON object with a document and its variables.
 // Call keeps body and hands it out again; the caller must not change it while the Call lives.
 // Errors are of iam.KindInvalid or iam.KindTooLarge, with one of the reasons above.
-func (r *Reader) Read(body []byte) (*Call, error) { return nil, errNotYet }
+func (r *Reader) Read(body []byte) (*Call, error) {
+	c := &Call{body: body, limits: r.limits}
+	if err := c.scan(); err != nil {
+		return nil, err
+	}
+	doc, err := r.document(c.query.of(body))
+	if err != nil {
+		return nil, err
+	}
+	c.op, err = doc.choose(c.name())
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
 
-var errNotYet = errors.New("not yet")
+// document returns the document whose JSON string is quoted, read before or now. The cache's key is
+// the string as it came, so that a hit need not even resolve its escapes.
+func (r *Reader) document(quoted []byte) (*document, error) {
+	if doc, ok := r.plans.get(quoted); ok {
+		return doc, nil
+	}
+	// An escape takes at most six bytes for one.
+	if len(quoted) > 6*r.limits.bytes {
+		return nil, documentTooLarge(r.limits)
+	}
+	doc, err := readDocument(unquote(quoted[1:len(quoted)-1]), r.limits)
+	if err != nil {
+		return nil, err
+	}
+	r.plans.put(quoted, doc)
+	return doc, nil
+}
 
-// Call is one GraphQL request, read.
-type Call struct{}
+// scan validates the body and finds its members. It knows query, operationName and variables.
+// Others do not go upstream, so that no server can find a second document in them; extensions that
+// ask for a stored document are refused, since nobody here can tell what it says (threat G07).
+func (c *Call) scan() error {
+	s := scanner{data: c.body, maxDepth: c.limits.depth}
+	s.space()
+	switch s.peek() {
+	case '{':
+	case '[':
+		return &iam.Error{Kind: iam.KindInvalid, Reason: ReasonBatch,
+			Message: "batches are not accepted: send one GraphQL request per HTTP request"}
+	default:
+		return s.malformed("it must be a JSON object")
+	}
+	var names [8]memberName
+	s.names = names[:0]
+	var variables, extensions span
+	err := s.object(func(name memberName, value span) error {
+		switch s.text(name) {
+		case "query":
+			c.query = value
+		case "operationName":
+			c.operationName = value
+		case "variables":
+			variables = value
+		case "extensions":
+			extensions, c.altered = value, true
+		default:
+			c.altered = true
+			return c.lookAlike(s.text(name))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.end(); err != nil {
+		return err
+	}
+	if err := c.checkMembers(extensions); err != nil {
+		return err
+	}
+	return c.readVariables(variables)
+}
+
+// lookAlike refuses members that a server which ignores case would take for one it knows.
+func (c *Call) lookAlike(name string) error {
+	switch foldFully(name) {
+	case "query", "operationname", "variables", "extensions":
+		return &iam.Error{Kind: iam.KindInvalid, Reason: ReasonDuplicateMember,
+			Message: "the body has the member " + clip(name) + ", which differs only in case from one that is read"}
+	}
+	return nil
+}
+
+func (c *Call) checkMembers(extensions span) error {
+	s := scanner{data: c.body}
+	if !extensions.empty() {
+		if _, ok := memberOf(extensions.of(c.body), "persistedQuery"); ok {
+			return &iam.Error{Kind: iam.KindInvalid, Reason: ReasonPersistedQuery,
+				Message: "persisted queries are not accepted: send the document itself"}
+		}
+	}
+	if c.query.empty() || c.body[c.query.from] != '"' {
+		return s.malformed("the member `query` must be there and a string")
+	}
+	if !c.operationName.empty() && c.body[c.operationName.from] != '"' && c.body[c.operationName.from] != 'n' {
+		return s.malformed("the member `operationName` must be a string or null")
+	}
+	return nil
+}
+
+func (c *Call) readVariables(variables span) error {
+	if variables.empty() || c.body[variables.from] == 'n' {
+		return nil
+	}
+	s := scanner{data: c.body, pos: variables.from}
+	if s.peek() != '{' {
+		return s.malformed("the member `variables` must be an object or null")
+	}
+	if s.data[variables.from+1] != '}' {
+		c.variables = make([]bodyVariable, 0, 24)
+	}
+	eachMember(c.body, variables.from, func(name, value span) bool {
+		c.variables = append(c.variables, bodyVariable{name, value})
+		return len(c.variables) <= maxVariables
+	})
+	if len(c.variables) > maxVariables {
+		return wrongArgument("variables", "holds too many variables")
+	}
+	return nil
+}
+
+// name returns the wanted operation's name, "" if none is.
+func (c *Call) name() string {
+	raw := c.operationName.of(c.body)
+	if len(raw) < 2 || raw[0] != '"' {
+		return ""
+	}
+	return unquote(raw[1 : len(raw)-1])
+}
+
+// choose returns the operation that a server would run. Clients send no name, an empty one, or the
+// right one (sdk-wire 4.1); where servers might differ nothing is run (threat G02).
+func (d *document) choose(name string) (*operation, error) {
+	if name == "" && len(d.operations) == 1 {
+		return d.operations[0], nil
+	}
+	for _, op := range d.operations {
+		// A document with an operation without a name must hold no other (GraphQL section 5.2.2.1).
+		if op.name == "" && len(d.operations) > 1 {
+			break
+		}
+		if op.name == name && name != "" {
+			return op, nil
+		}
+	}
+	return nil, &iam.Error{Kind: iam.KindInvalid, Reason: ReasonAmbiguousOperation,
+		Message: "the GraphQL document does not tell which of its operations is meant: send operationName, or one operation"}
+}
 
 // Name returns the operation's name, "" if it has none. It is for logs: nothing is judged by it.
-func (c *Call) Name() string { return "" }
+func (c *Call) Name() string { return c.op.name }
 
 // Mutation reports whether the operation is a mutation.
-func (c *Call) Mutation() bool { return false }
-
-// Accesses returns all that the call wants to do: every root field, whatever its alias, in whatever
-// fragment, and also where @include or @skip leave it out, and every way out of what the roots name
-// (Access.Crossing). defaultEntity stands where a client may leave the entity out; if it is needed
-// and empty, the error is of iam.KindDenied with ReasonNoDefaultEntity.
-func (c *Call) Accesses(defaultEntity string) ([]Access, error) { return nil, errNotYet }
+func (c *Call) Mutation() bool { return c.op.mutation }
 
 // Field is a selected field of a root that the gateway answers itself: fragments are spread,
 // fields left out by @skip and @include are left out, fields of one response key are merged.
@@ -84,9 +269,6 @@ type Field struct {
 // Root is a root field of the operation.
 type Root = Field
 
-// Roots returns the root fields in the order in which they are answered.
-func (c *Call) Roots() []Root { return nil }
-
 // BodyOptions says what to change in a request before it goes upstream.
 type BodyOptions struct {
 	// DefaultEntity is filled in where the client left the entity out.
@@ -94,10 +276,6 @@ type BodyOptions struct {
 	// Drop tells the root fields that the gateway answers itself; nil drops none.
 	Drop func(Root) bool
 }
-
-// Body returns the request that goes upstream: the bytes that came, if nothing has to change, else
-// a new body that says what was judged. It is nil if no root field is left.
-func (c *Call) Body(o BodyOptions) ([]byte, error) { return nil, errNotYet }
 
 // AnswerOptions says what to learn from an answer and what to change in it.
 type AnswerOptions struct {
@@ -109,22 +287,12 @@ type AnswerOptions struct {
 	// Ticket returns the value of the header X-Wandb-Gateway-Ticket for uploads to these URLs; ok
 	// is false if they need none. nil adds no tickets.
 	Ticket func(urls []string) (header string, ok bool)
+	// Redact tells of an access that is Redactable whether the field behind it is emptied; nil empties
+	// none.
+	Redact func(Access) bool
 	// Learn asks for what the answer tells about projects and ids.
 	Learn bool
 }
-
-// WantsAnswer reports whether Answer would look at the answer; if not, it can stream through.
-func (c *Call) WantsAnswer(o AnswerOptions) bool { return false }
-
-// Answer changes and learns from an upstream's answer with status 200. What it does not change
-// survives byte for byte. An answer that is no JSON object is an error of iam.KindUnavailable.
-func (c *Call) Answer(body []byte, o AnswerOptions) (out []byte, learned []Learned, err error) {
-	return nil, nil, errNotYet
-}
-
-// EncodeAnswer builds the answer of a request whose root fields were all answered by the gateway.
-// Order names the response keys.
-func EncodeAnswer(own map[string]json.RawMessage, order []string) []byte { return nil }
 
 // Learned is something an answer told: ProjectUpserted or Placed.
 type Learned interface{ learned() }
