@@ -150,8 +150,10 @@ func checkWeaveEncoding(row *weaveEndpoint, h http.Header) error {
 	return nil
 }
 
+// checkWeaveJSONType lets JSON pass as JSON, and also bodies without a type: clients up to weave 0.52
+// send their batches so, and the server reads them as JSON.
 func checkWeaveJSONType(contentType string) error {
-	if contentType == "application/json" {
+	if contentType == "application/json" || contentType == "" {
 		return nil
 	}
 	media, params, err := mime.ParseMediaType(contentType)
