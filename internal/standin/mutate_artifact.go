@@ -2,6 +2,7 @@ package standin
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -203,6 +204,7 @@ func (c *call) commit(v *artifact) {
 		return
 	}
 	v.state, v.updated = committed, now()
+	c.readManifest(v)
 	v.index = len(v.sequence.versions)
 	m := c.addVersion(v.sequence, v)
 	for _, name := range v.wanted {
@@ -211,6 +213,33 @@ func (c *call) commit(v *artifact) {
 	if v.creator != nil {
 		v.creator.logged = append(v.creator.logged, v)
 	}
+}
+
+// readManifest lists the artifact's files as its manifest does: also references, and files that an
+// earlier version has uploaded.
+func (c *call) readManifest(v *artifact) {
+	m := v.manifest()
+	if m == nil {
+		return
+	}
+	var content struct {
+		Contents map[string]struct {
+			Digest string `json:"digest"`
+			Ref    string `json:"ref"`
+			Size   int    `json:"size"`
+		} `json:"contents"`
+	}
+	if json.Unmarshal(c.state.blobs[m.blob()], &content) != nil {
+		return
+	}
+	for path, entry := range content.Contents {
+		if v.file(path) == nil {
+			v.files = append(v.files, &artifactFile{
+				artifact: v, path: path, md5: entry.Digest, ref: entry.Ref, size: entry.Size, updated: now(),
+			})
+		}
+	}
+	slices.SortFunc(v.files, func(a, b *artifactFile) int { return cmp.Compare(a.path, b.path) })
 }
 
 func (c *call) addVersion(k *collection, v *artifact) *membership {

@@ -299,7 +299,7 @@ func (v *artifact) selected(names []string) []*artifactFile {
 func (v *artifact) size(c *call) int {
 	total := 0
 	for _, f := range v.files {
-		total += len(c.state.blobs[f.blob()])
+		total += f.bytes(c.state)
 	}
 	return total
 }
@@ -322,14 +322,14 @@ var _ = define("ArtifactFile", fields[*artifactFile]{
 	},
 	"name":          func(_ *call, f *artifactFile, _ arguments) any { return f.path },
 	"displayName":   func(_ *call, f *artifactFile, _ arguments) any { return f.path },
-	"sizeBytes":     func(c *call, f *artifactFile, _ arguments) any { return len(c.state.blobs[f.blob()]) },
+	"sizeBytes":     func(c *call, f *artifactFile, _ arguments) any { return f.bytes(c.state) },
 	"mimetype":      func(_ *call, f *artifactFile, _ arguments) any { return textOrNull(f.mimetype) },
 	"updatedAt":     func(_ *call, f *artifactFile, _ arguments) any { return stamp(f.updated) },
 	"md5":           func(_ *call, f *artifactFile, _ arguments) any { return f.md5 },
 	"digest":        func(_ *call, f *artifactFile, _ arguments) any { return f.md5 },
 	"storagePath":   func(_ *call, f *artifactFile, _ arguments) any { return f.storagePath() },
-	"directUrl":     func(c *call, f *artifactFile, _ arguments) any { return c.signedURL(http.MethodGet, f.blob()) },
-	"url":           func(c *call, f *artifactFile, _ arguments) any { return c.signedURL(http.MethodGet, f.blob()) },
+	"directUrl":     func(c *call, f *artifactFile, _ arguments) any { return f.download(c) },
+	"url":           func(c *call, f *artifactFile, _ arguments) any { return f.download(c) },
 	"uploadHeaders": func(*call, *artifactFile, arguments) any { return []string{} },
 	"artifact":      func(_ *call, f *artifactFile, _ arguments) any { return f.artifact },
 	// Content that the server has already needs no upload.
@@ -346,3 +346,11 @@ var _ = define("ArtifactFile", fields[*artifactFile]{
 func (f *artifactFile) typename() string { return "File" }
 
 func (f *artifactFile) storagePath() string { return "wandb_artifacts/" + hexOf(f.md5) }
+
+// download is where the content is: the reference itself, or a signed URL.
+func (f *artifactFile) download(c *call) string {
+	if f.ref != "" {
+		return f.ref
+	}
+	return c.signedURL(http.MethodGet, f.blob())
+}

@@ -136,6 +136,13 @@ var _ = define("ServerInfo", fields[serverInfo]{
 	"exposesExplicitRunPatch": func(*call, serverInfo, arguments) any { return false },
 })
 
+type serverSettings struct{}
+
+// Old SDKs cannot sync an offline run unless the server knows this type.
+var _ = define("ServerSettings", fields[serverSettings]{
+	"serverMessages": func(*call, serverSettings, arguments) any { return []payload{} },
+})
+
 // inputTypes are the input objects that old SDKs probe before they send newer members.
 var inputTypes = map[string][]string{
 	"AddAliasesInput":                 {"aliases", "artifactID"},

@@ -259,7 +259,7 @@ func (r *run) configText() string {
 	return asJSON(r.config)
 }
 
-// historyKeys tells which metrics were logged and with which types.
+// historyKeys tells which metrics were logged, with which types and which last value.
 func (r *run) historyKeys() any {
 	keys := map[string]any{}
 	last := -1
@@ -271,22 +271,31 @@ func (r *run) historyKeys() any {
 		if step, ok := row["_step"].(float64); ok {
 			last = int(step)
 		}
-		for name, v := range row {
-			kind := "string"
-			switch v.(type) {
-			case float64:
-				kind = "number"
-			case map[string]any:
-				kind = "map"
-			}
-			keys[name] = map[string]any{
-				"typeCounts":    []any{map[string]any{"type": kind, "count": len(r.history)}},
-				"monotonic":     strings.HasPrefix(name, "_"),
-				"previousValue": nil,
-			}
-		}
+		noteKeys(keys, "", row, 0)
 	}
 	return map[string]any{"keys": keys, "sets": []any{}, "lastStep": last}
+}
+
+// noteKeys adds the row's values; those of inner objects under dotted names.
+func noteKeys(keys map[string]any, prefix string, row map[string]any, depth int) {
+	for name, v := range row {
+		kind := "string"
+		switch v := v.(type) {
+		case float64:
+			kind = "number"
+		case map[string]any:
+			if depth < 4 && v["_type"] == nil {
+				noteKeys(keys, prefix+name+".", v, depth+1)
+				continue
+			}
+			kind = "map"
+		}
+		keys[prefix+name] = map[string]any{
+			"typeCounts":    []any{map[string]any{"type": kind, "count": 1}},
+			"monotonic":     strings.HasPrefix(name, "_"),
+			"previousValue": v,
+		}
+	}
 }
 
 // between lists the lines whose step is in [from, to).
@@ -385,6 +394,7 @@ func (r *run) listed(c *call, a arguments) []*file {
 	}
 	var out []*file
 	for _, name := range names {
+		name = path.Clean(name)
 		if f := r.file(name); f != nil {
 			out = append(out, f)
 		} else if c.server.mayWrite(c.caller, r.project) {
@@ -575,7 +585,7 @@ func upsertBucket(c *call, _ mutationRoot, a arguments) any {
 			if !c.server.mayWrite(c.caller, p) {
 				return permissionDenied("creating runs in " + p.entity.name + "/" + p.name)
 			}
-			return payload{"bucket": c.newRun(p, in), "inserted": true}
+			return upserted(c.newRun(p, in), true)
 		}
 	}
 	if !c.server.mayWrite(c.caller, r.project) {
@@ -584,7 +594,11 @@ func upsertBucket(c *call, _ mutationRoot, a arguments) any {
 	if err := r.update(in); err != nil {
 		return err
 	}
-	return payload{"bucket": r, "inserted": false}
+	return upserted(r, false)
+}
+
+func upserted(r *run, inserted bool) payload {
+	return payload{"bucket": r, "inserted": inserted, "serverSettings": serverSettings{}}
 }
 
 // projectFor finds the project of a run and creates it if the caller may.

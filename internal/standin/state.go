@@ -310,7 +310,18 @@ type artifactFile struct {
 	path     string
 	md5      string // base64
 	mimetype string
-	updated  time.Time
+	// ref is where the content is when the artifact only points to it.
+	ref     string
+	size    int
+	updated time.Time
+}
+
+// bytes is the file's size.
+func (f *artifactFile) bytes(s *state) int {
+	if content, ok := s.blobs[f.blob()]; ok {
+		return len(content)
+	}
+	return f.size
 }
 
 // blob is named by content within the entity, as the server stores layout V1 and V2.
