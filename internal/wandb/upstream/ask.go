@@ -272,7 +272,7 @@ func (e replyError) denies() bool {
 		return true
 	}
 	message := strings.ToLower(e.Message)
-	for _, words := range []string{"permission denied", "permission", "not found", "does not exist", "could not find", "forbidden", "access denied"} {
+	for _, words := range []string{"permission", "not found", "does not exist", "could not find", "forbidden", "access denied"} {
 		if strings.Contains(message, words) {
 			return true
 		}

@@ -259,6 +259,14 @@ func (c *cache[V]) put(table map[digest]entry[V], key digest, e entry[V]) {
 	table[key] = e
 }
 
+// last returns the value last remembered under the key, however old; the zero value if none is.
+func (c *cache[V]) last(key digest) V {
+	s := c.shard(key)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.present[key].value
+}
+
 // size counts what is remembered.
 func (c *cache[V]) size() int {
 	n := 0

@@ -20,6 +20,7 @@ type purpose byte
 const (
 	purposeCredential purpose = iota + 1
 	purposeShown
+	purposeShownToAdmin
 	purposeRole
 	purposeHome
 )
@@ -30,6 +31,29 @@ func digestOfCredential(c iam.Credential) digest {
 		how[1] = 1
 	}
 	return digestOf(purposeCredential, how[:], c.Secret.Reveal(), "")
+}
+
+// asker is in whose name the server is asked.
+type asker struct {
+	kind       askerKind
+	credential iam.Credential
+	digest     digest
+}
+
+type askerKind uint8
+
+const (
+	askerNobody askerKind = iota // without any credential
+	askerCaller                  // the caller's own credential
+	askerAdmin                   // Config.AdminKey
+)
+
+// askerOf returns the caller with that credential as asker; nobody if it is none that can be sent.
+func askerOf(c iam.Credential) asker {
+	if !askable(c) {
+		return asker{}
+	}
+	return asker{kind: askerCaller, credential: c, digest: digestOfCredential(c)}
 }
 
 // digestOf hashes two names as asked about by asker.

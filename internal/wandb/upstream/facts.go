@@ -29,24 +29,20 @@ func (d *Directory) Facts(ctx context.Context, p *iam.Principal, c iam.Credentia
 	if entity == "" || len(entity) > maxNameBytes || len(project) > maxNameBytes {
 		return facts, nil
 	}
-	asker := c
-	own := p != nil && p.FromUpstream
+	var who asker
+	var as *iam.Principal
 	switch {
 	case p == nil:
-		asker = iam.Credential{}
-	case own && askable(c):
-	case own:
-		return facts, d.unavailable("cannot be asked about this caller without their own credential", nil, 0)
-	case d.admin.Secret.IsZero():
-		return facts, d.noAdminKey()
+	case p.FromUpstream:
+		if who, as = askerOf(c), p; who.kind == askerNobody {
+			return facts, d.unavailable("cannot be asked about this caller without their own credential", nil, 0)
+		}
 	default:
-		asker = d.admin
+		if who = d.admin; who.kind == askerNobody {
+			return facts, d.noAdminKey()
+		}
 	}
-	var as *iam.Principal
-	if own {
-		as = p
-	}
-	s, err := d.show(ctx, asker, as, entity, project)
+	s, err := d.show(ctx, who, as, entity, project)
 	if err != nil {
 		return facts, err
 	}
@@ -137,9 +133,9 @@ func (s *shown) admitGuest(facts *authz.Facts) {
 		return
 	}
 	switch {
-	case isFalse(s.project.ReadOnly) && !isTrue(s.entity.ReadOnly):
+	case isFalse(s.project.ReadOnly):
 		project.Visibility = iam.VisibilityOpen
-	case project.Visibility == iam.VisibilityOpen && s.project.ReadOnly == nil && !isTrue(s.entity.ReadOnly):
+	case project.Visibility == iam.VisibilityOpen && s.project.ReadOnly == nil:
 		// Nothing is said against what the visibility gives.
 	default:
 		project.Visibility = iam.VisibilityPublic

@@ -38,18 +38,17 @@ func homeQuestions() map[wandb.IDType]*question {
 // It returns iam.KindNotFound with ReasonUnplaced when the server shows no such thing or has no way
 // to say, and iam.KindUnavailable when it does not answer.
 func (d *Directory) PlaceID(ctx context.Context, c iam.Credential, t wandb.IDType, id string) (entity, project string, err error) {
-	asker := d.admin
-	if asker.Secret.IsZero() {
-		asker = c
+	who := d.admin
+	if who.kind == askerNobody {
+		who = askerOf(c)
 	}
-	if _, ok := d.questions.homes[t]; !ok || id == "" || len(id) > maxNameBytes || !askable(asker) {
+	if _, ok := d.questions.homes[t]; !ok || id == "" || len(id) > maxNameBytes || who.kind == askerNobody {
 		return "", "", d.unplaced(t)
 	}
-	who := digestOfCredential(asker)
-	key := digestOf(purposeHome, who[:], string(t), id)
+	key := digestOf(purposeHome, who.digest[:], string(t), id)
 	e, due, ok := d.homes.peek(key, 0)
 	look := func(ctx context.Context) answer[home] {
-		h, err := d.askHome(ctx, asker, t, id)
+		h, err := d.askHome(ctx, who, t, id)
 		return answer[home]{value: h, err: err}
 	}
 	switch {
@@ -61,13 +60,11 @@ func (d *Directory) PlaceID(ctx context.Context, c iam.Credential, t wandb.IDTyp
 	return e.value.entity, e.value.project, e.err
 }
 
-func (d *Directory) askHome(ctx context.Context, asker iam.Credential, t wandb.IDType, id string) (home, error) {
-	r, err := d.ask(ctx, asker, d.questions.homes[t], map[string]string{"id": id})
+func (d *Directory) askHome(ctx context.Context, who asker, t wandb.IDType, id string) (home, error) {
+	r, err := d.ask(ctx, who.credential, d.questions.homes[t], map[string]string{"id": id})
 	switch {
-	case errors.Is(err, errRefused) && asker == d.admin:
-		return home{}, d.adminRefused(err)
 	case errors.Is(err, errRefused):
-		return home{}, d.unknown(err)
+		return home{}, d.refused(who, err)
 	case errors.Is(err, errForbidden), errors.Is(err, errNotFound), errors.Is(err, errUnknownField):
 		return home{}, d.unplaced(t)
 	case err != nil:
@@ -94,7 +91,7 @@ func (d *Directory) askHome(ctx context.Context, asker iam.Credential, t wandb.I
 		if it.ServerID == "" || len(it.ServerID) > maxNameBytes {
 			return home{}, d.unplaced(t)
 		}
-		return d.askHome(ctx, asker, wandb.IDArtifact, it.ServerID)
+		return d.askHome(ctx, who, wandb.IDArtifact, it.ServerID)
 	}
 	return d.homeOf(t, it.Project, it.ArtifactSequence.Project)
 }

@@ -70,15 +70,18 @@ func isFalse(b *bool) bool { return b != nil && !*b }
 
 // show returns what the server shows the asker. p is the asker as a principal; nil for the
 // administrator's key and for nobody.
-func (d *Directory) show(ctx context.Context, asker iam.Credential, p *iam.Principal, entity, project string) (*shown, error) {
-	who := digestOfCredential(asker)
-	key := digestOf(purposeShown, who[:], entity, project)
+func (d *Directory) show(ctx context.Context, who asker, p *iam.Principal, entity, project string) (*shown, error) {
+	purpose := purposeShown
+	if who.kind == askerAdmin { // a caller may hold the same key, and is judged by more than it shows
+		purpose = purposeShownToAdmin
+	}
+	key := digestOf(purpose, who.digest[:], entity, project)
 	stamp := d.epochs.stamp(entity, project)
 	e, due, ok := d.shown.peek(key, stamp)
 	if ok && !due {
 		return e.value, e.err
 	}
-	look := func(ctx context.Context) answer[*shown] { return d.look(ctx, asker, p, entity, project) }
+	look := func(ctx context.Context) answer[*shown] { return d.look(ctx, who, p, entity, project) }
 	if !ok {
 		return d.shown.fetch(ctx, key, stamp, look)
 	}
@@ -87,19 +90,19 @@ func (d *Directory) show(ctx context.Context, asker iam.Credential, p *iam.Princ
 }
 
 // look asks the server about the entity and project, and what else is needed to judge the answer.
-func (d *Directory) look(ctx context.Context, asker iam.Credential, p *iam.Principal, entity, project string) (a answer[*shown]) {
-	s, err := d.askShown(ctx, asker, entity, project)
+func (d *Directory) look(ctx context.Context, who asker, p *iam.Principal, entity, project string) (a answer[*shown]) {
+	s, err := d.askShown(ctx, who, entity, project)
 	if err != nil {
 		return answer[*shown]{err: err}
 	}
 	a.value = s
-	if project != "" && s.project == nil && p != nil && !d.admin.Secret.IsZero() {
+	if project != "" && s.project == nil && p != nil && d.admin.kind == askerAdmin {
 		if err := d.revealHidden(ctx, s, entity, project); err != nil {
 			return answer[*shown]{err: err}
 		}
 	}
 	if d.needsRole(s, p) {
-		if s.role, a.asOf, err = d.role(ctx, asker, p, s.entity.Name); err != nil {
+		if s.role, a.asOf, err = d.role(ctx, who, p, s.entity.Name); err != nil {
 			return answer[*shown]{err: err}
 		}
 	}
@@ -107,20 +110,17 @@ func (d *Directory) look(ctx context.Context, asker iam.Credential, p *iam.Princ
 	return a
 }
 
-func (d *Directory) askShown(ctx context.Context, asker iam.Credential, entity, project string) (*shown, error) {
+func (d *Directory) askShown(ctx context.Context, who asker, entity, project string) (*shown, error) {
 	q, variables := &d.questions.entity, map[string]string{"entity": entity}
 	if project != "" {
 		q, variables["project"] = &d.questions.project, project
 	}
-	r, err := d.ask(ctx, asker, q, variables)
+	r, err := d.ask(ctx, who.credential, q, variables)
 	switch {
-	case errors.Is(err, errRefused) && asker.Kind == iam.NoCredential:
+	case errors.Is(err, errRefused) && who.kind == askerNobody:
 		return &shown{}, nil // the server shows strangers nothing
-	case errors.Is(err, errRefused) && asker == d.admin:
-		return nil, d.adminRefused(err)
 	case errors.Is(err, errRefused):
-		d.ForgetCredential(asker)
-		return nil, d.unknown(err)
+		return nil, d.refused(who, err)
 	case errors.Is(err, errForbidden), errors.Is(err, errNotFound):
 		return &shown{}, nil
 	case err != nil:
@@ -187,7 +187,11 @@ func (d *Directory) revealHidden(ctx context.Context, s *shown, entity, project 
 	if all.project == nil {
 		return nil
 	}
-	s.entity, s.project, s.hidden = all.entity, all.project, true
+	s.project, s.hidden = all.project, true
+	if s.entity == nil || s.entity.Name != all.entity.Name {
+		// Without readOnly: that is the server's word to the administrator.
+		s.entity = &shownEntity{ID: all.entity.ID, Name: all.entity.Name, IsTeam: all.entity.IsTeam}
+	}
 	return nil
 }
 
@@ -202,7 +206,7 @@ var memberWordings = []string{
 // long, so it is not asked for where the server says that the asker does not administer the team
 // and whether they may write.
 func (d *Directory) needsRole(s *shown, p *iam.Principal) bool {
-	if s.entity == nil || s.hidden || p == nil || p.Username == "" {
+	if s.entity == nil || p == nil || p.Username == "" {
 		return false
 	}
 	if _, member := p.Membership(TeamID(s.entity.Name)); !member {
@@ -213,9 +217,8 @@ func (d *Directory) needsRole(s *shown, p *iam.Principal) bool {
 
 // role returns the asker's role in a team and since when that is known; "" when the server does
 // not tell.
-func (d *Directory) role(ctx context.Context, asker iam.Credential, p *iam.Principal, team string) (iam.Role, time.Duration, error) {
-	who := digestOfCredential(asker)
-	key := digestOf(purposeRole, who[:], team, p.Username)
+func (d *Directory) role(ctx context.Context, who asker, p *iam.Principal, team string) (iam.Role, time.Duration, error) {
+	key := digestOf(purposeRole, who.digest[:], team, p.Username)
 	stamp := d.epochs.stamp(team, "")
 	known := d.roles.now()
 	e, _, ok := d.roles.peek(key, stamp)
@@ -224,19 +227,19 @@ func (d *Directory) role(ctx context.Context, asker iam.Credential, p *iam.Princ
 		return e.value, known, e.err
 	}
 	role, err := d.roles.fetch(ctx, key, stamp, func(ctx context.Context) answer[iam.Role] {
-		role, err := d.askRole(ctx, asker, p.Username, team)
+		role, err := d.askRole(ctx, who, p.Username, team)
 		return answer[iam.Role]{value: role, err: err}
 	})
 	return role, known, err
 }
 
-func (d *Directory) askRole(ctx context.Context, asker iam.Credential, username, team string) (iam.Role, error) {
-	r, err := d.ask(ctx, asker, &d.questions.members, map[string]string{"entity": team})
+func (d *Directory) askRole(ctx context.Context, who asker, username, team string) (iam.Role, error) {
+	r, err := d.ask(ctx, who.credential, &d.questions.members, map[string]string{"entity": team})
 	switch {
 	case errors.Is(err, errTooLarge), errors.Is(err, errUnknownField), errors.Is(err, errForbidden), errors.Is(err, errNotFound):
 		return "", nil // the server does not tell, and will not the next time
 	case errors.Is(err, errRefused):
-		return "", d.unknown(err)
+		return "", d.refused(who, err)
 	case err != nil:
 		return "", err
 	}

@@ -100,6 +100,16 @@ func (d *Directory) noAdminKey() error {
 	}
 }
 
+// refused is for a credential that the server does not know while it is asked about something else
+// than who holds it: a caller's stopped to count just now.
+func (d *Directory) refused(who asker, cause error) error {
+	if who.kind == askerAdmin {
+		return d.adminRefused(cause)
+	}
+	d.viewers.forget(who.digest)
+	return d.unknown(cause)
+}
+
 // adminRefused is the 503 for an `api_key` that the server does not accept: the operator's fault,
 // and no caller's.
 func (d *Directory) adminRefused(cause error) error {

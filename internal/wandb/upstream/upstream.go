@@ -40,8 +40,8 @@ const (
 	DefaultParallel         = 64
 )
 
-// Config says which server is the record, and within which bounds it is asked. Only URL is
-// required; the zero value of every other field takes its default.
+// Config says which server is the record, and within which bounds it is asked. URL and
+// Organization are required; the zero value of every other field takes its default.
 type Config struct {
 	// URL is the server's base URL, with a path if it has one. /graphql is added to it.
 	URL *url.URL
@@ -51,7 +51,8 @@ type Config struct {
 	// Roots are the certificate authorities of the server (`tls_ca`); nil for the system's. Not used
 	// when Client is given.
 	Roots *x509.CertPool
-	// Organization is the name of the one organization that the deployment serves (SCOPE-8).
+	// Organization is the name of the one organization that the deployment serves (SCOPE-8). Required:
+	// everybody whom the server knows belongs to it.
 	Organization string
 	// AdminKey is an API key of the server that sees every project (`api_key`). Without it the
 	// gateway knows nothing of projects that are hidden from the caller, and local principals cannot
@@ -72,8 +73,7 @@ type Config struct {
 // many goroutines.
 type Directory struct {
 	organization string
-	admin        iam.Credential
-	adminDigest  digest
+	admin        asker
 
 	endpoint string
 	host     string
@@ -111,14 +111,14 @@ func New(c Config) (*Directory, error) {
 		questions:    newQuestions(),
 	}
 	if !c.AdminKey.IsZero() {
-		d.admin = iam.Credential{Kind: iam.CredentialAPIKey, Secret: c.AdminKey}
-		d.adminDigest = digestOfCredential(d.admin)
+		d.admin = askerOf(iam.Credential{Kind: iam.CredentialAPIKey, Secret: c.AdminKey})
+		d.admin.kind = askerAdmin
 	}
-	bounds := bounds{hits: c.Hits, misses: c.Misses, timeout: c.Timeout, entries: c.MaxEntries, busy: d.busy}
-	d.viewers = newCache[*iam.Principal](bounds)
-	d.shown = newCache[*shown](bounds)
-	d.roles = newCache[iam.Role](bounds)
-	d.homes = newCache[home](bounds)
+	limits := bounds{hits: c.Hits, misses: c.Misses, timeout: c.Timeout, entries: c.MaxEntries, busy: d.busy}
+	d.viewers = newCache[*iam.Principal](limits)
+	d.shown = newCache[*shown](limits)
+	d.roles = newCache[iam.Role](limits)
+	d.homes = newCache[home](limits)
 	return d, nil
 }
 
@@ -150,6 +150,8 @@ func (c Config) validate() error {
 		return errors.New("the URL must not contain a user or password; use `api_key`")
 	case c.URL.RawQuery != "" || c.URL.Fragment != "":
 		return fmt.Errorf("%q must be a base URL, without ? and #", c.URL)
+	case c.Organization == "":
+		return errors.New("the name of the organization is missing")
 	case c.Hits < 0 || c.Misses < 0 || c.Timeout < 0:
 		return errors.New("hits, misses and timeout must be positive durations")
 	case c.MaxEntries < 0 || c.LookupsPerSecond < 0 || c.Parallel < 0:

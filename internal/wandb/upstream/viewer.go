@@ -81,6 +81,15 @@ func askable(c iam.Credential) bool {
 func (d *Directory) viewerLook(c iam.Credential) func(context.Context) answer[*iam.Principal] {
 	return func(ctx context.Context) answer[*iam.Principal] {
 		p, err := d.askViewer(ctx, c)
+		switch {
+		case err == nil:
+			d.seen.add(p)
+		case definite(err):
+			// Upload tickets of theirs stop as well. Another credential of theirs brings them back.
+			if was := d.viewers.last(digestOfCredential(c)); was != nil {
+				d.seen.drop(was.Ref)
+			}
+		}
 		return answer[*iam.Principal]{value: p, err: err}
 	}
 }
@@ -103,14 +112,10 @@ func (d *Directory) askViewer(ctx context.Context, c iam.Credential) (*iam.Princ
 		return nil, d.unavailable("answered only half of who is calling", err, 0)
 	case v == nil:
 		return nil, d.unknown(nil)
-	}
-	p := v.toPrincipal(d.organization)
-	if v.deleted() {
-		d.seen.drop(p.Ref)
+	case v.deleted():
 		return nil, d.deactivated()
 	}
-	d.seen.add(p)
-	return p, nil
+	return v.toPrincipal(d.organization), nil
 }
 
 // viewer is what the server says of who holds a credential.
