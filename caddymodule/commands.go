@@ -94,8 +94,9 @@ var iamVerbs = []verb{
 	{noun: "service-account", name: "list", short: "List service accounts", columns: serviceAccountColumns},
 	{noun: "service-account", name: "get", args: "NAME", short: "Show a service account", columns: serviceAccountColumns},
 	{noun: "service-account", name: "set", args: "NAME", short: "Change a service account", options: []option{
-		{name: "name", usage: "its new name"},
 		{name: "default-team", usage: "where work goes that names no entity"},
+		{name: "issuer", usage: "the issuer of its assertions"},
+		{name: "subject", usage: "the subject of its assertions"},
 		{name: "active", usage: "false ends access at once, true gives it back", kind: switchOption}}},
 	{noun: "service-account", name: "delete", args: "NAME", short: "Remove a service account, with its keys"},
 

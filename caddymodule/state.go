@@ -68,7 +68,7 @@ func openState(a *App) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := embedded.Open(embedded.Config{Path: filepath.Join(a.Store.Path, "gateway.db")})
+	s, err := embedded.Open(embedded.Config{Directory: a.Store.Path})
 	if err != nil {
 		return nil, err
 	}

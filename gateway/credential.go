@@ -87,7 +87,7 @@ func parseAuthorization(value string) (iam.Credential, error) {
 // of one credential would be two entries in every cache behind us.
 func parseBasic(encoded string) (user, password string, err error) {
 	raw, err := base64.StdEncoding.Strict().DecodeString(encoded)
-	if err != nil {
+	if err != nil || strings.ContainsAny(encoded, "\r\n") { // line breaks, which the decoder skips
 		return "", "", malformed("The Basic credential is not base64.")
 	}
 	user, password, ok := strings.Cut(string(raw), ":")

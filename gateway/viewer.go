@@ -32,7 +32,7 @@ func answerViewer(p *iam.Principal, fields []wandb.Field) json.RawMessage {
 		case "teams":
 			return connection(f, viewerTeams(p), answerTeam)
 		case "apiKeys":
-			return connection(f, nil, nil)
+			return connection[iam.TeamRef](f, nil, answerTeam) // keys are listed by `iam key list`
 		default:
 			return nil
 		}

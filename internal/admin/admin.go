@@ -138,7 +138,11 @@ func (s *Service) Import(ctx context.Context, file []byte, prune bool) (any, err
 }
 
 // Export returns the directory as a file for Import.
-func (s *Service) Export(ctx context.Context) (any, error) { return s.directory.Export(ctx) }
+func (s *Service) Export(ctx context.Context) (any, error) {
+	var file bytes.Buffer
+	err := s.directory.Export(ctx, &file)
+	return json.RawMessage(file.Bytes()), err
+}
 
 // text returns what an option says, "" if it was not given.
 func text(option *string) string {

@@ -43,7 +43,7 @@ func (l *Local) Principal(ctx context.Context, ref iam.PrincipalRef) (*iam.Princ
 		return nil, err
 	}
 	if !p.Active {
-		return nil, &iam.Error{Kind: iam.KindUnauthenticated, Reason: authz.ReasonDeactivated, Message: p.Username + " is deactivated. Ask an administrator to reactivate the account."}
+		return nil, &iam.Error{Kind: iam.KindUnauthenticated, Reason: authz.ReasonDeactivated, Message: authz.Sentence(authz.ReasonDeactivated, authz.Names{Principal: p.Username, Kind: p.Ref.Kind})}
 	}
 	return p, nil
 }

@@ -364,9 +364,9 @@ func (a *answer) upserted(n *node, value span) {
 	if asked := a.call.placeOf(n); p.Entity == "" || p.Project == "" {
 		p.Entity, p.Project = asked.Entity, asked.Project
 	}
-	if p.Access == "" {
-		if access, err := a.call.at(n.args, argument{}, "input.access"); err == nil {
-			p.Access, _, _ = access.text("access", false)
+	if access, err := a.call.at(n.args, argument{}, "input.access"); err == nil {
+		if asked, _, err := access.text("access", false); err == nil && asked != "" {
+			p.Access, p.Requested = asked, true
 		}
 	}
 	if p.Entity != "" && p.Project != "" {

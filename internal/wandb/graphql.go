@@ -300,9 +300,10 @@ type Learned interface{ learned() }
 // ProjectUpserted says that a project exists now, or that its visibility was set.
 type ProjectUpserted struct {
 	Entity, Project string
-	// Access is the server's Project.access, from the answer or else from the request; "" if
-	// neither tells it.
-	Access string
+	// Access is the server's Project.access, from the request or else from the answer; "" if
+	// neither tells it. Requested is true when the request set it.
+	Access    string
+	Requested bool
 	// Inserted is true when the request made the project.
 	Inserted bool
 }

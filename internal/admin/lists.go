@@ -1,0 +1,138 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strings"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+)
+
+// row is one thing of a directory file, in the file's own form: what a list shows can be imported.
+type row map[string]any
+
+// rows reads one list of the directory file.
+func (s *Service) rows(ctx context.Context, list string) ([]row, error) {
+	lists, err := s.lists(ctx)
+	return lists[list], err
+}
+
+// lists reads the directory as a file, so that all of it is of one revision.
+func (s *Service) lists(ctx context.Context) (map[string][]row, error) {
+	var file bytes.Buffer
+	if err := s.directory.Export(ctx, &file); err != nil {
+		return nil, err
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(file.Bytes(), &members); err != nil {
+		return nil, err
+	}
+	lists := make(map[string][]row)
+	for name, raw := range members {
+		if name == "organization" {
+			continue
+		}
+		var list []row
+		if err := json.Unmarshal(raw, &list); err != nil {
+			return nil, err
+		}
+		lists[name] = list
+	}
+	return lists, nil
+}
+
+// only keeps the rows whose member is the name, without regard to case as names are compared; an
+// empty name keeps all. Nothing found for a name is iam.KindNotFound.
+func only(rows []row, member, name, what string) ([]row, error) {
+	if name == "" {
+		return append([]row{}, rows...), nil
+	}
+	found := []row{}
+	for _, r := range rows {
+		if value, _ := r[member].(string); iam.FoldName(value) == iam.FoldName(name) {
+			found = append(found, r)
+		}
+	}
+	if len(found) == 0 {
+		return nil, iam.NotFoundf("there is no %s %q", what, name)
+	}
+	return found, nil
+}
+
+func (s *Service) listUsers(ctx context.Context, r request) (any, error) {
+	lists, err := s.lists(ctx)
+	if err != nil {
+		return nil, err
+	}
+	users, err := only(lists["users"], "username", r.Target, "user")
+	if err != nil {
+		return nil, err
+	}
+	teams := teamsOf(lists["teams"])
+	for _, user := range users {
+		user["teams"] = teams[user["username"]]
+	}
+	return users, nil
+}
+
+// teamsOf returns the memberships of each user by name, as rows of team and role.
+func teamsOf(teams []row) map[any][]any {
+	of := make(map[any][]any)
+	for _, team := range teams {
+		members, _ := team["members"].([]any)
+		for _, m := range members {
+			if member, ok := m.(map[string]any); ok {
+				user := member["user"]
+				of[user] = append(of[user], map[string]any{"team": team["name"], "role": member["role"]})
+			}
+		}
+	}
+	return of
+}
+
+func (s *Service) listTeams(ctx context.Context, r request) (any, error) {
+	rows, err := s.rows(ctx, "teams")
+	if err != nil {
+		return nil, err
+	}
+	return only(rows, "name", r.Target, "team")
+}
+
+// listProjects takes no name, an entity's, or ENTITY/NAME.
+func (s *Service) listProjects(ctx context.Context, r request) (any, error) {
+	rows, err := s.rows(ctx, "projects")
+	if err != nil {
+		return nil, err
+	}
+	entity, name, one := strings.Cut(r.Target, "/")
+	if !one {
+		return only(rows, "entity", entity, "project in the entity")
+	}
+	found := []row{}
+	for _, row := range rows {
+		if e, _ := row["entity"].(string); iam.FoldName(e) == iam.FoldName(entity) && row["name"] == name {
+			found = append(found, row)
+		}
+	}
+	if len(found) == 0 {
+		return nil, iam.NotFoundf("there is no project %q", r.Target)
+	}
+	return found, nil
+}
+
+func (s *Service) listServiceAccounts(ctx context.Context, r request) (any, error) {
+	rows, err := s.rows(ctx, "service_accounts")
+	if err != nil {
+		return nil, err
+	}
+	return only(rows, "name", r.Target, "service account")
+}
+
+func (s *Service) listRoles(ctx context.Context, r request) (any, error) {
+	rows, err := s.rows(ctx, "custom_roles")
+	if err != nil {
+		return nil, err
+	}
+	return only(rows, "name", r.Target, "custom role")
+}
