@@ -1,0 +1,534 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/wandb-gateway/wandb-gateway/authz"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
+)
+
+// world is a Directory made by hand: a team `vision` with projects of every visibility, and people.
+type world struct {
+	principals map[string]*iam.Principal // by key
+	projects   map[string]*iam.Project   // by entity/name
+	down       error                     // what every question is answered with, if set
+	learned    []wandb.Learned
+	learnError error
+}
+
+var (
+	vision = iam.Entity{ID: "team_vision", Name: "vision"}
+	speech = iam.Entity{ID: "team_speech", Name: "speech"}
+)
+
+func newWorld() *world {
+	member := func(name string, e iam.Entity, role iam.Role) *iam.Principal {
+		return &iam.Principal{
+			Ref: iam.UserID("usr_" + name).Ref(), Organization: "acme", Username: name, Email: name + "@acme.test", Active: true,
+			Role: iam.OrganizationMember, ModelsSeat: iam.SeatFull, WeaveSeat: iam.SeatFull, DefaultEntity: e.Name,
+			Teams: []iam.Membership{{TeamRef: iam.TeamRef{ID: iam.TeamID(e.ID), Name: e.Name}, Role: role}},
+		}
+	}
+	w := &world{principals: map[string]*iam.Principal{
+		"alice-key": member("alice", vision, iam.RoleMember),
+		"vera-key":  member("vera", vision, iam.RoleViewer),
+		"bob-key":   member("bob", speech, iam.RoleMember),
+		"ci-key": {
+			Ref: iam.ServiceAccountID("sa_ci").Ref(), Organization: "acme", Username: "ci-train", Active: true,
+			Scope: iam.TeamRef{ID: iam.TeamID(vision.ID), Name: vision.Name}, DefaultEntity: vision.Name,
+		},
+	}, projects: map[string]*iam.Project{}}
+	for _, v := range []iam.Visibility{iam.VisibilityOpen, iam.VisibilityPublic, iam.VisibilityTeam, iam.VisibilityRestricted} {
+		w.projects["vision/"+v.String()] = &iam.Project{ID: iam.ProjectID("prj_" + v.String()), Entity: vision.ID, Name: v.String(), Visibility: v}
+	}
+	return w
+}
+
+func (w *world) Identify(_ context.Context, c iam.Credential) (*iam.Principal, error) {
+	if w.down != nil {
+		return nil, w.down
+	}
+	if p, ok := w.principals[c.Secret.Reveal()]; ok {
+		return p, nil
+	}
+	return nil, &iam.Error{Kind: iam.KindUnauthenticated, Reason: ReasonUnknownCredential, Message: "unknown key"}
+}
+
+func (w *world) Principal(_ context.Context, ref iam.PrincipalRef) (*iam.Principal, error) {
+	for _, p := range w.principals {
+		if p.Ref == ref {
+			return p, nil
+		}
+	}
+	return nil, &iam.Error{Kind: iam.KindUnauthenticated, Reason: ReasonUnknownCredential, Message: "gone"}
+}
+
+func (w *world) Facts(_ context.Context, who Caller, entity, project string) (authz.Facts, error) {
+	f := authz.Facts{Principal: who.Principal, Organization: "acme"}
+	for _, e := range []iam.Entity{vision, speech} {
+		if e.Name == entity {
+			f.Entity, f.Project = &e, w.projects[entity+"/"+project]
+		}
+	}
+	return f, w.down
+}
+
+func (w *world) Place(_ context.Context, _ Caller, _ wandb.IDType, id string) (string, string, error) {
+	if strings.HasPrefix(id, "team-") {
+		return "vision", "team", nil
+	}
+	return "", "", iam.NotFoundf("nowhere")
+}
+
+func (w *world) Attribute(_ context.Context, _ Caller, _ *iam.Entity, claim iam.Attribution) (*iam.Principal, error) {
+	if claim.Username == "alice" {
+		return w.principals["alice-key"], nil
+	}
+	return nil, nil
+}
+
+func (w *world) Learn(_ context.Context, _ Caller, learned []wandb.Learned) error {
+	w.learned = append(w.learned, learned...)
+	return w.learnError
+}
+
+// upstream notes the last request and answers as told.
+type upstream struct {
+	request *http.Request
+	body    string
+	status  int
+	answer  string
+	header  http.Header
+}
+
+func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	r.Body.Close()
+	u.request, u.body = r, string(b)
+	w.Header().Set("Content-Type", "application/json")
+	for name, values := range u.header {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(u.status)
+	_, err = io.WriteString(w, u.answer)
+	return err
+}
+
+// scene is a gateway with its world and its upstream.
+type scene struct {
+	*testing.T
+	world    *world
+	upstream *upstream
+	config   Config
+	event    *Event
+}
+
+func newScene(t *testing.T) *scene {
+	s := &scene{T: t, world: newWorld(), upstream: &upstream{status: 200, answer: `{"data":{}}`}}
+	reader, err := wandb.NewReader(wandb.ReaderConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.config = Config{
+		Directory: s.world, Reader: reader, Tickets: NewTickets([32]byte{7}), OwnIdentity: true,
+		Host: Host{Report: func(_ *http.Request, e *Event) { s.event = e }},
+	}
+	return s
+}
+
+// do sends a request through a gateway of the scene's configuration. A nil header of the upstream's
+// request means that nothing was forwarded.
+func (s *scene) do(method, target, key, body string, header http.Header) *httptest.ResponseRecorder {
+	s.Helper()
+	g, err := New(s.config)
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.upstream.request = nil
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	if body == "" {
+		r.Body, r.ContentLength = http.NoBody, 0
+	}
+	r.Host = "gw.test"
+	for name, values := range header {
+		r.Header[name] = values
+	}
+	if key != "" {
+		r.SetBasicAuth("api", key)
+	}
+	w := httptest.NewRecorder()
+	if err := g.ServeHTTP(w, r, s.upstream); err != nil {
+		s.Fatal(err)
+	}
+	return w
+}
+
+func (s *scene) graphQL(key, query, variables string) *httptest.ResponseRecorder {
+	s.Helper()
+	quoted, _ := json.Marshal(query)
+	body := `{"query":` + string(quoted) + `,"variables":` + variables + `,"operationName":""}`
+	return s.do("POST", "/graphql", key, body, http.Header{"Content-Type": {"application/json"}})
+}
+
+// refused checks that nothing was forwarded and how the caller was told.
+func (s *scene) refused(w *httptest.ResponseRecorder, status int, reason iam.Reason) {
+	s.Helper()
+	if s.upstream.request != nil {
+		s.Errorf("forwarded %s %s", s.upstream.request.Method, s.upstream.request.URL)
+	}
+	if w.Code != status {
+		s.Errorf("status %d, want %d: %s", w.Code, status, w.Body)
+	}
+	var body struct {
+		Errors []struct {
+			Message    string
+			Extensions struct{ Reason iam.Reason }
+		}
+		Error string
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || len(body.Errors) != 1 || body.Errors[0].Message == "" || body.Error != body.Errors[0].Message {
+		s.Fatalf("body %s (%v)", w.Body, err)
+	}
+	if got := body.Errors[0].Extensions.Reason; got != reason {
+		s.Errorf("reason %q, want %q: %s", got, reason, body.Error)
+	}
+}
+
+func (s *scene) forwarded(w *httptest.ResponseRecorder) http.Header {
+	s.Helper()
+	if s.upstream.request == nil {
+		s.Fatalf("not forwarded: %d %s", w.Code, w.Body)
+	}
+	return s.upstream.request.Header
+}
+
+const upsertBucket = `mutation UpsertBucket($e: String, $p: String) { upsertBucket(input: {entityName: $e, modelName: $p, name: "r1"}) { bucket { id project { name entity { name } } } inserted } }`
+
+func TestIdentityGoesUpstream(t *testing.T) {
+	s := newScene(t)
+	h := s.forwarded(s.do("POST", "/files/vision/team/r1/file_stream", "alice-key", "{}", http.Header{
+		headerUser: {"mallory"}, headerAttributionName: {"bob"}, "Connection": {"X-Forwarded-User"}, "Cookie": {"a=b"},
+	}))
+	for name, want := range map[string]string{
+		headerUser: "alice", headerEmail: "alice@acme.test", headerGroups: "vision", headerPreferredUsername: "alice",
+		headerPrincipal: "user:usr_alice", headerOrganization: "acme", headerAttributionName: "alice",
+		headerAttributionEmail: "alice@acme.test", "Authorization": "", "Cookie": "", "Connection": "",
+	} {
+		if got := strings.Join(h[name], "|"); got != want {
+			t.Errorf("%s = %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestServiceAccountNamesAPerson(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		claim   http.Header
+		want    string
+		dropped bool
+	}{
+		{"member", http.Header{headerAttributionName: {"alice"}}, "alice", false},
+		{"stranger", http.Header{headerAttributionName: {"bob"}}, "", true},
+		{"empty, as the SDK sends", http.Header{headerAttributionName: {""}, headerAttributionEmail: {""}}, "", false},
+		{"two lines", http.Header{headerAttributionName: {"alice", "alice"}}, "", false},
+		{"none", nil, "", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newScene(t)
+			h := s.forwarded(s.do("POST", "/files/vision/team/r1/file_stream", "ci-key", "{}", tt.claim))
+			if got := strings.Join(h[headerAttributionName], "|"); got != tt.want {
+				t.Errorf("attributed to %q, want %q", got, tt.want)
+			}
+			if h[headerUser][0] != "ci-train" || h[headerEmail] != nil || h[headerGroups][0] != "vision" {
+				t.Errorf("identity %q %q %q", h[headerUser], h[headerEmail], h[headerGroups])
+			}
+			if s.event.AttributionDropped != tt.dropped {
+				t.Errorf("dropped %t, want %t", s.event.AttributionDropped, tt.dropped)
+			}
+		})
+	}
+}
+
+func TestUpstreamCredential(t *testing.T) {
+	t.Run("api_key", func(t *testing.T) {
+		s := newScene(t)
+		s.config.UpstreamCredential, s.config.ServiceKey = UpstreamAPIKey, iam.NewSecret("svc")
+		h := s.forwarded(s.do("GET", "/files/vision/team/r1/a.txt", "alice-key", "", nil))
+		if h.Get("Authorization") != basic("api", "svc") {
+			t.Errorf("Authorization %q", h.Get("Authorization"))
+		}
+	})
+	t.Run("api_key is not lent to nobody", func(t *testing.T) {
+		s := newScene(t)
+		s.config.UpstreamCredential, s.config.ServiceKey, s.config.Shadow = UpstreamAPIKey, iam.NewSecret("svc"), true
+		h := s.forwarded(s.do("GET", "/files/vision/team/r1/a.txt", "wrong-key", "", nil))
+		if h.Get("Authorization") != "" {
+			t.Errorf("Authorization %q", h.Get("Authorization"))
+		}
+	})
+	t.Run("passthrough", func(t *testing.T) {
+		s := newScene(t)
+		s.config.UpstreamCredential = UpstreamPassthrough
+		s.world.principals["alice-key"].FromUpstream = true
+		h := s.forwarded(s.do("GET", "/files/vision/team/r1/a.txt", "alice-key", "", http.Header{"Cookie": {"session=bob"}}))
+		if h.Get("Authorization") != basic("api", "alice-key") || h.Get("Cookie") != "" {
+			t.Errorf("Authorization %q, Cookie %q", h.Get("Authorization"), h.Get("Cookie"))
+		}
+	})
+	t.Run("passthrough of a local credential", func(t *testing.T) {
+		s := newScene(t)
+		s.config.UpstreamCredential = UpstreamPassthrough
+		s.refused(s.do("GET", "/files/vision/team/r1/a.txt", "ci-key", "", nil), 403, ReasonLocalCredential)
+	})
+}
+
+// TestRefusals: what each kind of trouble is answered with, and that nothing passes.
+func TestRefusals(t *testing.T) {
+	for _, tt := range []struct {
+		name                      string
+		method, target, key, body string
+		header                    http.Header
+		status                    int
+		reason                    iam.Reason
+	}{
+		{"no key", "POST", "/files/vision/team/r1/file_stream", "", "{}", nil, 401, ReasonNoCredential},
+		{"unknown key", "POST", "/files/vision/team/r1/file_stream", "nope", "{}", nil, 401, ReasonUnknownCredential},
+		{"stranger", "POST", "/files/vision/team/r1/file_stream", "bob-key", "{}", nil, 403, authz.ReasonTeamProject},
+		{"view-only writes", "POST", "/files/vision/team/r1/file_stream", "vera-key", "{}", nil, 403, authz.ReasonViewOnly},
+		{"not invited", "GET", "/files/vision/restricted/r1/x", "alice-key", "", nil, 403, authz.ReasonRestrictedProjectNotInvited},
+		{"no such entity", "GET", "/files/nowhere/team/r1/x", "alice-key", "", nil, 404, authz.ReasonNotFound},
+		{"unknown route", "POST", "/api/launch", "alice-key", "{}", nil, 403, ReasonUnknownRoute},
+		{"page without key", "GET", "/vision/team", "", "", nil, 401, ReasonNoCredential},
+		{"telemetry", "POST", "/sdk/otel/v1/metrics", "", "", nil, 404, ReasonTelemetryOff},
+		{"door that is not configured", "POST", "/oidc/token", "", "", nil, 404, ReasonNotConfigured},
+		{"GET of GraphQL", "GET", "/graphql", "alice-key", "", nil, 405, "method_not_allowed"},
+		{"GraphQL as form", "POST", "/graphql", "alice-key", "query=x", http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, 415, "unsupported_media_type"},
+		{"GraphQL compressed", "POST", "/graphql", "alice-key", "x", http.Header{"Content-Type": {"application/json"}, "Content-Encoding": {"gzip"}}, 415, "unsupported_media_type"},
+		{"GraphQL in UTF-16", "POST", "/graphql", "alice-key", "x", http.Header{"Content-Type": {"application/json; charset=utf-16"}}, 415, "unsupported_media_type"},
+		{"two content types", "POST", "/graphql", "alice-key", "x", http.Header{"Content-Type": {"application/json", "text/plain"}}, 415, "unsupported_media_type"},
+		{"batch", "POST", "/graphql", "alice-key", "[]", http.Header{"Content-Type": {"application/json"}}, 400, wandb.ReasonBatch},
+		{"CONNECT", "CONNECT", "/x", "alice-key", "", nil, 405, "method_not_allowed"},
+		{"climbing", "GET", "/files/vision/team/../../x", "alice-key", "", nil, 400, wandb.ReasonNonCanonicalTarget},
+		{"upload without ticket", "PUT", "/storage/x", "", "x", nil, 401, ReasonNoCredential},
+		{"upload with a made-up ticket", "PUT", "/storage/x", "", "x", http.Header{TicketHeader: {"AAAA"}}, 401, ReasonBadTicket},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newScene(t)
+			s.refused(s.do(tt.method, tt.target, tt.key, tt.body, tt.header), tt.status, tt.reason)
+			if s.event == nil || s.event.Status != tt.status || s.event.Effect != authz.Deny {
+				t.Errorf("event %+v", s.event)
+			}
+		})
+	}
+}
+
+func TestUnavailableIsNeitherYesNorNo(t *testing.T) {
+	s := newScene(t)
+	s.world.down = iam.Unavailable("The directory does not answer.", errors.New("secret detail"))
+	w := s.do("POST", "/files/vision/team/r1/file_stream", "alice-key", "{}", nil)
+	s.refused(w, 503, "unavailable")
+	if w.Header().Get("Retry-After") == "" || strings.Contains(w.Body.String(), "secret detail") {
+		t.Errorf("Retry-After %q, body %s", w.Header().Get("Retry-After"), w.Body)
+	}
+}
+
+func TestBodyBound(t *testing.T) {
+	s := newScene(t)
+	large := strings.Repeat(" ", MaxBodyBytes+1)
+	h := http.Header{"Content-Type": {"application/json"}}
+	s.refused(s.do("POST", "/graphql", "alice-key", large, h), 413, ReasonBodyTooLarge)
+	// The same without a length.
+	g, _ := New(s.config)
+	r := httptest.NewRequest("POST", "/graphql", io.MultiReader(strings.NewReader(large)))
+	r.Header = h.Clone()
+	r.SetBasicAuth("api", "alice-key")
+	w := httptest.NewRecorder()
+	if err := g.ServeHTTP(w, r, s.upstream); err != nil {
+		t.Fatal(err)
+	}
+	s.refused(w, 413, ReasonBodyTooLarge)
+}
+
+func TestPageRefusalIsAPage(t *testing.T) {
+	s := newScene(t)
+	w := s.do("GET", "/vision/team", "", "", http.Header{"Accept": {"text/html"}, "Sec-Fetch-Mode": {"navigate"}})
+	if w.Code != 401 || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") || w.Header().Get("Www-Authenticate") != "" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+}
+
+func TestShadowRefusesNothing(t *testing.T) {
+	s := newScene(t)
+	s.config.Shadow = true
+	s.forwarded(s.do("POST", "/files/vision/team/r1/file_stream", "bob-key", "{}", nil))
+	if !s.event.Shadowed || s.event.Reason != authz.ReasonTeamProject || s.event.Effect != authz.Deny {
+		t.Errorf("event %+v", s.event)
+	}
+	if h := s.forwarded(s.do("GET", "/vision/team", "", "", nil)); h.Get(headerUser) != "" || !s.event.Shadowed {
+		t.Errorf("anonymous in shadow: %v %+v", h, s.event)
+	}
+	s.refused(s.do("POST", "/graphql", "alice-key", "[]", http.Header{"Content-Type": {"application/json"}}), 400, wandb.ReasonBatch)
+}
+
+func TestNullEntityIsFilledIn(t *testing.T) {
+	s := newScene(t)
+	s.forwarded(s.graphQL("alice-key", upsertBucket, `{"e":null,"p":"team"}`))
+	if !strings.Contains(s.upstream.body, "vision") {
+		t.Errorf("the upstream would choose an entity of its own: %s", s.upstream.body)
+	}
+	s.world.principals["alice-key"].DefaultEntity = ""
+	s.refused(s.graphQL("alice-key", upsertBucket, `{"e":null,"p":"team"}`), 403, wandb.ReasonNoDefaultEntity)
+}
+
+func TestViewerIsAnsweredHere(t *testing.T) {
+	s := newScene(t)
+	w := s.graphQL("alice-key", `query Viewer { me: viewer { id entity username email flags teams { edges { node { name } } } unknown } }`, `{}`)
+	if s.upstream.request != nil {
+		t.Error("forwarded")
+	}
+	want := `{"data":{"me":{"id":"VXNlcjp1c3JfYWxpY2U=","entity":"vision","username":"alice","email":"alice@acme.test","flags":"{}","teams":{"edges":[{"node":{"name":"vision"}}]},"unknown":null}}}`
+	if got := strings.TrimSpace(w.Body.String()); got != want {
+		t.Errorf("answer\n got %s\nwant %s", got, want)
+	}
+}
+
+func TestOwnAndForeignRootsAreMerged(t *testing.T) {
+	s := newScene(t)
+	s.upstream.answer = `{"data":{"serverInfo":{"latest":1}}}`
+	w := s.graphQL("alice-key", `query Viewer { viewer { username } serverInfo { latest } }`, `{}`)
+	if strings.Contains(s.upstream.body, "viewer {") || !strings.Contains(s.upstream.body, "serverInfo") {
+		t.Errorf("forwarded %s", s.upstream.body)
+	}
+	var got struct {
+		Data struct {
+			Viewer     struct{ Username string }
+			ServerInfo struct{ Latest int }
+		}
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got.Data.Viewer.Username != "alice" || got.Data.ServerInfo.Latest != 1 {
+		t.Errorf("answer %s (%v)", w.Body, err)
+	}
+}
+
+func TestCreatedProjectIsLearned(t *testing.T) {
+	s := newScene(t)
+	s.upstream.answer = `{"data":{"upsertBucket":{"bucket":{"id":"x","project":{"name":"fresh","entity":{"name":"vision"}}},"inserted":true}}}`
+	s.forwarded(s.graphQL("alice-key", upsertBucket, `{"e":"vision","p":"fresh"}`))
+	if len(s.world.learned) == 0 {
+		t.Fatal("nothing was learned")
+	}
+	if p, ok := s.world.learned[0].(wandb.ProjectUpserted); !ok || p.Entity != "vision" || p.Project != "fresh" {
+		t.Errorf("learned %+v", s.world.learned)
+	}
+}
+
+// TestUnrecordedIsUnacknowledged: when the record cannot be written the client must not believe
+// that it was.
+func TestUnrecordedIsUnacknowledged(t *testing.T) {
+	s := newScene(t)
+	s.upstream.answer = `{"data":{"upsertBucket":{"bucket":{"id":"x","project":{"name":"fresh","entity":{"name":"vision"}}},"inserted":true}}}`
+	s.upstream.header = http.Header{"Set-Cookie": {"upstream=1"}}
+	s.world.learnError = iam.Unavailable("The store does not answer.", nil)
+	w := s.graphQL("alice-key", upsertBucket, `{"e":"vision","p":"fresh"}`)
+	if w.Code != 503 || strings.Contains(w.Body.String(), `"bucket"`) || w.Header().Get("Set-Cookie") != "" {
+		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
+}
+
+func TestUploadsGetTickets(t *testing.T) {
+	s := newScene(t)
+	s.upstream.answer = `{"data":{"createRunFiles":{"runID":"x","uploadHeaders":["X-Other: 1"],"files":[{"name":"a","uploadUrl":"https://gw.test/storage/a?sig=1"}]}}}`
+	const query = `mutation CreateRunFiles($entity: String!, $project: String!, $run: String!, $files: [String!]!) { createRunFiles(input: {entityName: $entity, projectName: $project, runName: $run, files: $files}) { runID uploadHeaders files { name uploadUrl } } }`
+	w := s.graphQL("alice-key", query, `{"entity":"vision","project":"team","run":"r1","files":["a"]}`)
+	var got struct {
+		Data struct{ CreateRunFiles struct{ UploadHeaders []string } }
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+		t.Fatalf("%s: %v", w.Body, err)
+	}
+	headers := got.Data.CreateRunFiles.UploadHeaders
+	if len(headers) != 2 || headers[0] != "X-Other: 1" || !strings.HasPrefix(headers[1], TicketHeader+": ") {
+		t.Fatalf("uploadHeaders %q", headers)
+	}
+	ticket := strings.TrimPrefix(headers[1], TicketHeader+": ")
+	h := s.forwarded(s.do("PUT", "https://gw.test/storage/a?sig=1", "", "data", http.Header{TicketHeader: {ticket}}))
+	if h.Get(headerUser) != "alice" || h.Get(TicketHeader) != "" || s.upstream.body != "data" {
+		t.Errorf("upload as %q with ticket %q: %q", h.Get(headerUser), h.Get(TicketHeader), s.upstream.body)
+	}
+	s.refused(s.do("PUT", "https://gw.test/storage/b?sig=1", "", "data", http.Header{TicketHeader: {ticket}}), 401, ReasonBadTicket)
+
+	s.upstream.answer = strings.ReplaceAll(s.upstream.answer, "gw.test", "bucket.test")
+	if w := s.graphQL("alice-key", query, `{"entity":"vision","project":"team","run":"r1","files":["a"]}`); strings.Contains(w.Body.String(), TicketHeader) {
+		t.Errorf("a ticket goes to another host: %s", w.Body)
+	}
+}
+
+func TestListsShowWhatTheCallerMayView(t *testing.T) {
+	s := newScene(t)
+	s.upstream.answer = `{"data":{"models":{"edges":[{"node":{"name":"open","entityName":"vision"}},{"node":{"name":"team","entityName":"vision"}},{"node":{"name":"restricted","entityName":"vision"}}]}}}`
+	const query = `query Projects($entity: String) { models(entityName: $entity) { edges { node { name entityName } } } }`
+	for key, want := range map[string]string{"alice-key": "open team", "bob-key": "open"} {
+		w := s.graphQL(key, query, `{"entity":"vision"}`)
+		var got struct {
+			Data struct {
+				Models struct{ Edges []struct{ Node struct{ Name string } } }
+			}
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+			t.Fatalf("%s: %v", w.Body, err)
+		}
+		var names []string
+		for _, e := range got.Data.Models.Edges {
+			names = append(names, e.Node.Name)
+		}
+		if strings.Join(names, " ") != want {
+			t.Errorf("%s sees %q, want %q", key, names, want)
+		}
+	}
+}
+
+func TestUnreadableAnswersAreUnavailable(t *testing.T) {
+	for _, answer := range []string{"<html>", `{"data":`, "", "[]"} {
+		s := newScene(t)
+		s.upstream.answer = answer
+		if w := s.graphQL("alice-key", upsertBucket, `{"e":"vision","p":"team"}`); w.Code != 503 {
+			t.Errorf("answer %q: %d %s", answer, w.Code, w.Body)
+		}
+	}
+}
+
+func TestUpstreamRefusalsPassThrough(t *testing.T) {
+	s := newScene(t)
+	s.upstream.status, s.upstream.answer = 403, `{"errors":[{"message":"server says no"}]}`
+	if w := s.graphQL("alice-key", upsertBucket, `{"e":"vision","p":"team"}`); w.Code != 403 || w.Body.String() != s.upstream.answer {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// TestServerSignIn: with the server as the record its own sign-in, pages and cookies keep working.
+func TestServerSignIn(t *testing.T) {
+	s := newScene(t)
+	s.config.UpstreamCredential, s.config.ServerSignIn, s.config.ForwardUnknown = UpstreamPassthrough, true, true
+	s.world.principals["session=alice"] = s.world.principals["alice-key"]
+	s.world.principals["session=alice"].FromUpstream = true
+	s.forwarded(s.do("GET", "/login", "", "", nil))
+	s.forwarded(s.do("POST", "/login", "", "user=alice", nil))
+	s.forwarded(s.do("POST", "/oidc/token", "", "x", nil))
+	h := s.forwarded(s.do("GET", "/vision/team", "", "", http.Header{"Cookie": {"session=alice"}}))
+	if h.Get("Cookie") != "session=alice" || h.Get(headerUser) != "alice" {
+		t.Errorf("Cookie %q, user %q", h.Get("Cookie"), h.Get(headerUser))
+	}
+	s.refused(s.do("POST", "/files/vision/team/r1/file_stream", "", "{}", nil), 401, ReasonNoCredential)
+	s.refused(s.do("PUT", "/storage/x", "", "x", nil), 401, ReasonNoCredential)
+}
