@@ -21,8 +21,18 @@ const (
 	samples = 8
 )
 
+// clock counts from a moment before anything was asked, so that 0 can stand for "never". The caches
+// of a Directory share one: what one knows since when means the same to the others.
+type clock struct{ start time.Time }
+
+func newClock() clock { return clock{time.Now().Add(-time.Second)} }
+
+// now is the time on the monotonic clock, which leaps of the wall clock do not touch (threats D07).
+func (c clock) now() time.Duration { return time.Since(c.start) }
+
 // bounds are the limits of a cache.
 type bounds struct {
+	clock
 	hits, misses time.Duration
 	timeout      time.Duration // of one look-up
 	entries      int           // in each of the two tables
@@ -56,7 +66,6 @@ func definite(err error) bool {
 // keys cannot push out good ones (threats K08).
 type cache[V any] struct {
 	bounds
-	start   time.Time // the times below are counted from it, on the monotonic clock
 	perMap  int
 	flights atomic.Int64
 	// forgotten are counters by key, as epochs are by name.
@@ -94,7 +103,7 @@ type flight[V any] struct {
 }
 
 func newCache[V any](b bounds) *cache[V] {
-	c := &cache[V]{bounds: b, start: time.Now(), perMap: max(1, b.entries/shards)}
+	c := &cache[V]{bounds: b, perMap: max(1, b.entries/shards)}
 	for i := range c.shards {
 		c.shards[i].present = make(map[digest]entry[V])
 		c.shards[i].absent = make(map[digest]entry[V])
@@ -102,8 +111,6 @@ func newCache[V any](b bounds) *cache[V] {
 	}
 	return c
 }
-
-func (c *cache[V]) now() time.Duration { return time.Since(c.start) }
 
 func (c *cache[V]) shard(key digest) *shard[V] { return &c.shards[key[0]%shards] }
 

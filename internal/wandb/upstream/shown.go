@@ -78,15 +78,17 @@ func (d *Directory) show(ctx context.Context, who asker, p *iam.Principal, entit
 	key := digestOf(purpose, who.digest[:], entity, project)
 	stamp := d.epochs.stamp(entity, project)
 	e, due, ok := d.shown.peek(key, stamp)
-	if ok && !due {
-		return e.value, e.err
+	switch {
+	case !ok:
+		return d.shown.fetch(ctx, key, stamp, d.shownLook(who, p, entity, project))
+	case due:
+		d.shown.refresh(key, stamp, d.shownLook(who, p, entity, project))
 	}
-	look := func(ctx context.Context) answer[*shown] { return d.look(ctx, who, p, entity, project) }
-	if !ok {
-		return d.shown.fetch(ctx, key, stamp, look)
-	}
-	d.shown.refresh(key, stamp, look)
 	return e.value, e.err
+}
+
+func (d *Directory) shownLook(who asker, p *iam.Principal, entity, project string) func(context.Context) answer[*shown] {
+	return func(ctx context.Context) answer[*shown] { return d.look(ctx, who, p, entity, project) }
 }
 
 // look asks the server about the entity and project, and what else is needed to judge the answer.

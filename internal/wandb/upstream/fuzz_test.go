@@ -1,0 +1,85 @@
+package upstream
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/wandb-gateway/wandb-gateway/authz"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+)
+
+// Whatever the server answers, a principal is somebody, is the server's, and can be written into
+// headers.
+func FuzzReadViewer(f *testing.F) {
+	f.Add([]byte(`{"data":{"viewer":` + alice + `}}`))
+	f.Add([]byte(`{"data":{"viewer":null}}`))
+	f.Add([]byte(`{"data":null,"errors":[{"message":"x","path":[0],"extensions":{"code":{}}}]}`))
+	f.Add([]byte(`{"data":{"viewer":{"username":"a\r\nb","id":"\u2028","email":"\u0000"}}}`))
+	f.Add([]byte(`{"data":{"viewer":{"username":"@x","teams":{"edges":[{"node":{"name":"a,b"}},null]}}}}`))
+	f.Add([]byte(`{"data":{"viewer":{"id":"1","id":"2","ID":"3","deletedAt":""}}}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r, err := parseReply(body)
+		if err != nil {
+			return
+		}
+		v, err := viewerOf(r)
+		if err != nil || v == nil {
+			return
+		}
+		p := v.toPrincipal("acme")
+		if !strings.HasPrefix(p.Ref.ID, userPrefix) || len(p.Ref.ID) <= len(userPrefix) {
+			t.Fatalf("id %q", p.Ref.ID)
+		}
+		if p.Username != "" && !iam.ValidName(p.Username) || p.DefaultEntity != "" && !iam.ValidName(p.DefaultEntity) {
+			t.Fatalf("names %q, %q", p.Username, p.DefaultEntity)
+		}
+		for _, s := range []string{p.Ref.String(), p.Email, p.Name} {
+			if strings.ContainsAny(s, "\r\n\x00") {
+				t.Fatalf("%q breaks a header", s)
+			}
+		}
+		for _, m := range p.Teams {
+			if m.ID != TeamID(m.Name) || !iam.ValidName(m.Name) || m.Role != iam.RoleMember {
+				t.Fatalf("team %+v", m)
+			}
+		}
+	})
+}
+
+// Whatever the server answers, nobody writes to what it calls read-only, and nothing hidden is read.
+func FuzzReadProject(f *testing.F) {
+	f.Add([]byte(`{"data":{"project":`+project("p", "PRIVATE", visionEntity, `"readOnly":false`)+`,"entity":`+visionEntity+`}}`), false)
+	f.Add([]byte(`{"data":{"project":`+project("p", "RESTRICTED", audioEntity, `"readOnly":true`)+`,"entity":null}}`), true)
+	f.Add([]byte(`{"data":{"project":{"name":"p","access":null,"readOnly":null,"entity":{"name":"alice"}},"entity":null}}`), false)
+	f.Add([]byte(`{"data":{"project":null,"entity":null},"errors":[{"message":"not found"}]}`), false)
+	f.Add([]byte(`{"data":{"project":{"name":"p","user":{"id":"VXNlcjox"},"entity":{"name":"alice","isTeam":false}},"entity":[]}}`), true)
+	d := &Directory{organization: "acme"}
+	p := &iam.Principal{
+		Ref: userID("VXNlcjox").Ref(), Organization: "acme", Username: "alice", Active: true, Role: iam.OrganizationMember,
+		ModelsSeat: iam.SeatFull, WeaveSeat: iam.SeatFull, PersonalEntity: "alice", FromUpstream: true,
+		Teams: []iam.Membership{{TeamRef: iam.TeamRef{ID: TeamID("vision"), Name: "vision"}, Role: iam.RoleMember}},
+	}
+	f.Fuzz(func(t *testing.T, body []byte, hidden bool) {
+		r, err := parseReply(body)
+		if err != nil {
+			return
+		}
+		s, err := shownOf(r, true)
+		if err != nil {
+			return
+		}
+		s.hidden = hidden && s.project != nil
+		facts := s.facts(d, p)
+		if (facts.Project == nil) != (s.project == nil) || facts.Project != nil && facts.Project.Entity != facts.Entity.ID {
+			t.Fatalf("facts %+v of %+v", facts, s)
+		}
+		write := authz.Decide(authz.Request{Permission: authz.RunWrite}, facts)
+		personal := facts.Entity != nil && facts.Entity.ID == iam.EntityID(p.Ref.ID)
+		switch {
+		case s.hidden && !personal && mayRead(facts):
+			t.Fatalf("a hidden project is read: %s", body)
+		case s.project != nil && isTrue(s.project.ReadOnly) && write.Allowed() && !s.hidden:
+			t.Fatalf("a read-only project is written: %s (%s)", body, write.Reason)
+		}
+	})
+}
