@@ -14,33 +14,34 @@ const maxCredentialBytes = 16 << 10
 // TicketHeader carries an upload ticket (design section 6).
 const TicketHeader = "X-Wandb-Gateway-Ticket"
 
+// weaveKeyHeader carries an API key where OpenTelemetry exporters send traces to Weave.
+const weaveKeyHeader = "Wandb-Api-Key"
+
 // readCredential finds the one credential of a request. An Authorization header counts before any
 // cookie, a ticket only where there is neither header. serverCookies says whether a Cookie header
-// may hold a session of the server behind the gateway.
+// may hold a session of the server behind the gateway, weave whether the header of Weave's
+// exporters counts.
 //
 // Two Authorization lines are refused rather than resolved: whichever we judged, the server behind
 // us might obey the other (threats P12).
-func readCredential(h http.Header, serverCookies bool) (iam.Credential, error) {
-	values := h["Authorization"]
-	switch len(values) {
-	case 0:
-	case 1:
-		return parseAuthorization(values[0])
-	default:
+func readCredential(h http.Header, serverCookies, weave bool) (iam.Credential, error) {
+	authorization, tickets, weaveKeys := h["Authorization"], h[TicketHeader], h[weaveKeyHeader]
+	if !weave {
+		weaveKeys = nil
+	}
+	if len(authorization) > 1 || len(tickets) > 1 || len(authorization)+len(weaveKeys) > 1 {
 		return iam.Credential{}, &iam.Error{
 			Kind: iam.KindInvalid, Reason: ReasonTwoCredentials,
-			Message: "The request carries two Authorization headers. Send exactly one credential.",
+			Message: "The request carries two credentials. Send exactly one Authorization header.",
 		}
 	}
-	switch tickets := h[TicketHeader]; len(tickets) {
-	case 0:
-	case 1:
+	switch {
+	case len(authorization) == 1:
+		return parseAuthorization(authorization[0])
+	case len(weaveKeys) == 1 && weaveKeys[0] != "":
+		return credentialOf(weaveKeys[0], false)
+	case len(tickets) == 1:
 		return iam.Credential{Kind: iam.CredentialTicket, Secret: iam.NewSecret(tickets[0])}, nil
-	default:
-		return iam.Credential{}, &iam.Error{
-			Kind: iam.KindInvalid, Reason: ReasonTwoCredentials,
-			Message: "The request carries two upload tickets. Send exactly one.",
-		}
 	}
 	if cookies := h["Cookie"]; serverCookies && len(cookies) > 0 {
 		value := strings.Join(cookies, "; ")
@@ -99,6 +100,9 @@ func parseBasic(encoded string) (user, password string, err error) {
 
 // credentialOf tells by its own form what a credential is.
 func credentialOf(value string, bearer bool) (iam.Credential, error) {
+	if len(value) > maxCredentialBytes {
+		return iam.Credential{}, errCredentialTooLarge
+	}
 	for i := range len(value) {
 		if c := value[i]; c <= ' ' || c >= 0x7f {
 			return iam.Credential{}, malformed("The API key holds a space, a control character or a character outside ASCII. Copy it again, without quotes or line breaks.")

@@ -23,6 +23,7 @@ func TestReadCredential(t *testing.T) {
 		name    string
 		header  http.Header
 		cookies bool
+		weave   bool
 		kind    iam.CredentialKind
 		secret  string
 		reason  iam.Reason
@@ -51,6 +52,10 @@ func TestReadCredential(t *testing.T) {
 		{name: "ticket", header: http.Header{TicketHeader: {"abc"}}, kind: iam.CredentialTicket, secret: "abc"},
 		{name: "header beats ticket", header: http.Header{"Authorization": {basic("api", testKey)}, TicketHeader: {"abc"}}, kind: iam.CredentialAPIKey, secret: testKey},
 
+		{name: "Weave exporter", header: http.Header{"Wandb-Api-Key": {testKey}}, weave: true, kind: iam.CredentialAPIKey, secret: testKey},
+		{name: "Weave exporter's header elsewhere", header: http.Header{"Wandb-Api-Key": {testKey}}},
+
+		{name: "Weave key and Authorization", header: http.Header{"Wandb-Api-Key": {testKey}, "Authorization": {basic("api", testKey)}}, weave: true, reason: ReasonTwoCredentials},
 		{name: "two Authorization lines", header: http.Header{"Authorization": {basic("api", testKey), "Bearer x"}}, reason: ReasonTwoCredentials},
 		{name: "two equal lines", header: http.Header{"Authorization": {basic("api", testKey), basic("api", testKey)}}, reason: ReasonTwoCredentials},
 		{name: "two tickets", header: http.Header{TicketHeader: {"a", "b"}}, reason: ReasonTwoCredentials},
@@ -70,7 +75,7 @@ func TestReadCredential(t *testing.T) {
 		{name: "64 KiB cookie", header: http.Header{"Cookie": {strings.Repeat("a", 64<<10)}}, cookies: true, reason: ReasonMalformedCredential},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := readCredential(tt.header, tt.cookies)
+			c, err := readCredential(tt.header, tt.cookies, tt.weave)
 			if got := iam.ReasonOf(err); got != tt.reason {
 				t.Fatalf("reason %q (%v), want %q", got, err, tt.reason)
 			}

@@ -4,6 +4,7 @@ import (
 	"mime"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 
 	"github.com/wandb-gateway/wandb-gateway/authz"
@@ -122,7 +123,7 @@ func (x *exchange) findRoute() (answered bool, err error) {
 
 // identify finds the one credential and who holds it.
 func (x *exchange) identify() error {
-	credential, err := readCredential(x.r.Header, x.g.ServerSignIn)
+	credential, err := readCredential(x.r.Header, x.g.ServerSignIn, x.route.Kind == wandb.RouteWeave)
 	if err != nil {
 		return x.failedCredential(err)
 	}
@@ -208,14 +209,15 @@ func (x *exchange) weave() ([]wandb.Access, error) {
 	if x.caller.Principal == nil && !x.g.mayBeAnonymous() {
 		return nil, x.needCredential()
 	}
+	query, err := url.ParseQuery(x.r.URL.RawQuery)
+	if err != nil { // a pair that Go drops, another parser might keep
+		return nil, fail(&iam.Error{Kind: iam.KindInvalid, Reason: wandb.ReasonNonCanonicalTarget, Message: "The query string cannot be read in one way only."})
+	}
 	request := wandb.WeaveRequest{
 		Method: x.r.Method, Endpoint: x.route.WeaveEndpoint,
-		ContentType: x.r.Header.Get("Content-Type"), Query: x.r.URL.Query(), Header: x.r.Header,
+		ContentType: x.r.Header.Get("Content-Type"), Query: query, Header: x.r.Header,
 	}
 	if wandb.WeaveNeedsBody(request.Method, request.Endpoint) {
-		if x.r.Header.Get("Content-Encoding") != "" {
-			return nil, fail(errContentEncoding)
-		}
 		if err := x.readBody(); err != nil {
 			return nil, fail(err)
 		}

@@ -116,9 +116,13 @@ func (x *exchange) setCredential() error {
 // passCredential leaves the caller's own credential in place, which the server must know. Whoever
 // is known only here would be a stranger there (design section 6).
 func (x *exchange) passCredential() error {
-	delete(x.r.Header, TicketHeader)
-	if _, ok := x.r.Header["Authorization"]; ok {
-		delete(x.r.Header, "Cookie") // the header was judged, the cookie was not
+	h := x.r.Header
+	delete(h, TicketHeader)
+	if x.route.Kind != wandb.RouteWeave {
+		delete(h, weaveKeyHeader) // it was not judged
+	}
+	if x.caller.Credential.Kind != iam.CredentialCookie && x.caller.Credential.Kind != iam.NoCredential {
+		delete(h, "Cookie") // the header was judged, the cookie was not
 	}
 	p := x.caller.Principal
 	if p == nil || p.FromUpstream || x.caller.Credential.Kind == iam.CredentialTicket {
@@ -134,6 +138,7 @@ func (x *exchange) dropCredential() {
 	h := x.r.Header
 	delete(h, "Authorization")
 	delete(h, TicketHeader)
+	delete(h, weaveKeyHeader)
 	delete(h, "Cookie")
 }
 

@@ -452,7 +452,9 @@ func TestUploadsGetTickets(t *testing.T) {
 	const query = `mutation CreateRunFiles($entity: String!, $project: String!, $run: String!, $files: [String!]!) { createRunFiles(input: {entityName: $entity, projectName: $project, runName: $run, files: $files}) { runID uploadHeaders files { name uploadUrl } } }`
 	w := s.graphQL("alice-key", query, `{"entity":"vision","project":"team","run":"r1","files":["a"]}`)
 	var got struct {
-		Data struct{ CreateRunFiles struct{ UploadHeaders []string } }
+		Data struct {
+			CreateRunFiles struct{ UploadHeaders []string }
+		}
 	}
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 		t.Fatalf("%s: %v", w.Body, err)
@@ -482,7 +484,9 @@ func TestListsShowWhatTheCallerMayView(t *testing.T) {
 		w := s.graphQL(key, query, `{"entity":"vision"}`)
 		var got struct {
 			Data struct {
-				Models struct{ Edges []struct{ Node struct{ Name string } } }
+				Models struct {
+					Edges []struct{ Node struct{ Name string } }
+				}
 			}
 		}
 		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {

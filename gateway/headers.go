@@ -102,7 +102,7 @@ var harmless = map[string]bool{
 	"Cookie": true, "Host": true, "Origin": true, "Range": true, "Referer": true,
 	"Use-Admin-Privileges": true, "User-Agent": true, "Via": true, "X-Forwarded-For": true,
 	"X-Forwarded-Host": true, "X-Forwarded-Proto": true, "Sec-Fetch-Dest": true,
-	TicketHeader: true, // a credential: read, then dropped with the others
+	TicketHeader:     true, // a credential: read, then dropped with the others
 	"Sec-Fetch-Mode": true, "Sec-Fetch-Site": true,
 }
 

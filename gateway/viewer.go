@@ -29,6 +29,8 @@ func answerViewer(p *iam.Principal, fields []wandb.Field) json.RawMessage {
 				return "SERVICE"
 			}
 			return "USER"
+		case "defaultEntity":
+			return answerDefaultEntity(p, f.Fields)
 		case "teams":
 			return connection(f, viewerTeams(p), answerTeam)
 		case "apiKeys":
@@ -57,6 +59,19 @@ func viewerText(p *iam.Principal, field string) any {
 		return nil
 	}
 	return value
+}
+
+// answerDefaultEntity is what the Weave client reads its entity from.
+func answerDefaultEntity(p *iam.Principal, fields []wandb.Field) any {
+	if p.DefaultEntity == "" {
+		return nil
+	}
+	return selectFields(fields, func(f wandb.Field) any {
+		if f.Name == "name" {
+			return p.DefaultEntity
+		}
+		return nil
+	})
 }
 
 // viewerTeams are the teams that count as the caller's own.

@@ -9,7 +9,6 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/wandb-gateway/wandb-gateway"
-	_ "github.com/wandb-gateway/wandb-gateway/internal/demo"
 )
 
 func main() { caddycmd.Main() }
