@@ -59,6 +59,9 @@ func operation(query, name string) (*ast.QueryDocument, *ast.OperationDefinition
 	if err != nil {
 		return nil, nil, fmt.Errorf("parsing document: %w", err)
 	}
+	if name, ok := circular(doc.Fragments); ok {
+		return nil, nil, fmt.Errorf("fragment %s spreads itself", name)
+	}
 	switch op := doc.Operations.ForName(name); {
 	case op != nil:
 		return doc, op, nil
@@ -67,6 +70,49 @@ func operation(query, name string) (*ast.QueryDocument, *ast.OperationDefinition
 	default:
 		return nil, nil, errors.New("must provide the name of one of the document's operations")
 	}
+}
+
+// circular finds a fragment that reaches itself; executing it would never end.
+func circular(fragments ast.FragmentDefinitionList) (string, bool) {
+	const entered, left = 1, 2
+	visits := map[string]int{}
+	var enter func(f *ast.FragmentDefinition) bool
+	var walk func(set ast.SelectionSet) bool
+	walk = func(set ast.SelectionSet) bool {
+		for _, s := range set {
+			found := false
+			switch s := s.(type) {
+			case *ast.Field:
+				found = walk(s.SelectionSet)
+			case *ast.InlineFragment:
+				found = walk(s.SelectionSet)
+			case *ast.FragmentSpread:
+				found = enter(fragments.ForName(s.Name))
+			}
+			if found {
+				return true
+			}
+		}
+		return false
+	}
+	enter = func(f *ast.FragmentDefinition) bool {
+		switch {
+		case f == nil || visits[f.Name] == left:
+			return false
+		case visits[f.Name] == entered:
+			return true
+		}
+		visits[f.Name] = entered
+		found := walk(f.SelectionSet)
+		visits[f.Name] = left
+		return found
+	}
+	for _, f := range fragments {
+		if enter(f) {
+			return f.Name, true
+		}
+	}
+	return "", false
 }
 
 // execute resolves an operation. The schema lives in the resolvers: an unknown field is refused
@@ -108,7 +154,7 @@ func (e *execution) object(v any, set ast.SelectionSet, path []any) any {
 		e.fail(path, fmt.Errorf("stand-in has no type for %T", v))
 		return nil
 	}
-	selected := e.collect(typ, typ.nameOf(v), set, nil)
+	selected := e.collect(typ, typ.nameOf(v), set, nil, map[string]bool{})
 	out := make(map[string]any, len(selected))
 	for _, f := range selected {
 		at := append(slices.Clip(path), f.key)
@@ -175,8 +221,8 @@ type selection struct {
 	set       ast.SelectionSet
 }
 
-// collect flattens fragments and merges the fields that share a response key.
-func (e *execution) collect(typ *objectType, name string, set ast.SelectionSet, out []selection) []selection {
+// collect flattens fragments, each once, and merges the fields that share a response key.
+func (e *execution) collect(typ *objectType, name string, set ast.SelectionSet, out []selection, spread map[string]bool) []selection {
 	for _, s := range set {
 		switch s := s.(type) {
 		case *ast.Field:
@@ -190,12 +236,13 @@ func (e *execution) collect(typ *objectType, name string, set ast.SelectionSet, 
 			out = append(out, selection{s.Alias, s.Name, s.Arguments, s.SelectionSet})
 		case *ast.InlineFragment:
 			if e.included(s.Directives) && typ.satisfies(name, s.TypeCondition) {
-				out = e.collect(typ, name, s.SelectionSet, out)
+				out = e.collect(typ, name, s.SelectionSet, out, spread)
 			}
 		case *ast.FragmentSpread:
 			def := e.fragments.ForName(s.Name)
-			if def != nil && e.included(s.Directives) && typ.satisfies(name, def.TypeCondition) {
-				out = e.collect(typ, name, def.SelectionSet, out)
+			if def != nil && !spread[s.Name] && e.included(s.Directives) && typ.satisfies(name, def.TypeCondition) {
+				spread[s.Name] = true
+				out = e.collect(typ, name, def.SelectionSet, out, spread)
 			}
 		}
 	}

@@ -82,22 +82,21 @@ func (r *Request) readDocument() {
 		return
 	}
 	r.Operation, r.Variables = op.Name, body.Variables
-	r.Roots = rootsOf(doc.Fragments, op.SelectionSet, nil)
+	r.Roots = rootsOf(doc.Fragments, op.SelectionSet, nil, map[string]bool{})
 }
 
-// rootsOf lists root fields. Fragments are looked up without those already entered, so that a
-// circle of them ends.
-func rootsOf(fragments ast.FragmentDefinitionList, set ast.SelectionSet, out []string) []string {
+// rootsOf lists root fields. A fragment counts once.
+func rootsOf(fragments ast.FragmentDefinitionList, set ast.SelectionSet, out []string, spread map[string]bool) []string {
 	for _, s := range set {
 		switch s := s.(type) {
 		case *ast.Field:
 			out = append(out, s.Name)
 		case *ast.InlineFragment:
-			out = rootsOf(fragments, s.SelectionSet, out)
+			out = rootsOf(fragments, s.SelectionSet, out, spread)
 		case *ast.FragmentSpread:
-			i := slices.IndexFunc(fragments, func(f *ast.FragmentDefinition) bool { return f.Name == s.Name })
-			if i >= 0 {
-				out = rootsOf(slices.Delete(slices.Clone(fragments), i, i+1), fragments[i].SelectionSet, out)
+			if def := fragments.ForName(s.Name); def != nil && !spread[s.Name] {
+				spread[s.Name] = true
+				out = rootsOf(fragments, def.SelectionSet, out, spread)
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package standin
 
 import (
 	"encoding/json"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -43,11 +44,11 @@ func parseSearch(config string) search {
 		} else {
 			low, _ := spec["min"].(float64)
 			high, ok := spec["max"].(float64)
-			if !ok {
+			if !ok || !(low <= high && high-low < 1<<31) {
 				continue
 			}
 			p.min, p.max = low, high
-			p.whole = low == float64(int(low)) && high == float64(int(high))
+			p.whole = low == math.Trunc(low) && high == math.Trunc(high)
 		}
 		s.parameters = append(s.parameters, p)
 	}

@@ -38,7 +38,6 @@ type team struct {
 	name     string
 	personal *user
 	members  []*member
-	limits   string
 }
 
 type member struct {
@@ -210,7 +209,6 @@ type collection struct {
 	kind        string // artifact type
 	description string
 	tags        []string
-	clientID    string
 	created     time.Time
 	updated     time.Time
 	versions    []*membership
@@ -256,7 +254,6 @@ const (
 type artifact struct {
 	number      int
 	sequence    *collection
-	clientID    string
 	state       string
 	digest      string
 	description string
