@@ -172,7 +172,7 @@ func createArtifact(c *call, _ mutationRoot, a arguments) any {
 		return payload{"artifact": m.artifact}
 	}
 	v := &artifact{
-		sequence: sequence, clientID: in.text("clientID"), state: pending, digest: in.text("digest"),
+		sequence: sequence, state: pending, digest: in.text("digest"),
 		description: in.text("description"), metadata: in.text("metadata"), historyAt: in["historyStep"],
 		ttl: in["ttlDurationSeconds"], wanted: wanted, creator: p.run(in.text("runName")), owner: c.owner(),
 		created: now(), updated: now(),
@@ -181,7 +181,7 @@ func createArtifact(c *call, _ mutationRoot, a arguments) any {
 		v.tags = append(v.tags, x.text("tagName"))
 	}
 	v.number = c.state.number(v)
-	c.remember(v.clientID, v)
+	c.remember(in.text("clientID"), v)
 	return payload{"artifact": v}
 }
 
