@@ -14,7 +14,6 @@ const (
 	typeUsePayload     objectType = "use payload"     // the same, of an artifact from anywhere
 	typeAccountPayload objectType = "account payload" // the same, of a person, team or key
 	typeProject        objectType = "project"
-	typeProjectList    objectType = "list of projects"
 	typeRun            objectType = "run"
 	typeFile           objectType = "file"
 	typeArtifact       objectType = "artifact"
@@ -144,7 +143,7 @@ var wayOut = words("account", "alias", "aliases", "artifact", "artifacts", "auth
 	"sweep", "sweeps", "token", "tokens")
 
 // argumentWords are the words that say that an argument names something.
-var argumentWords = words("account", "artifact", "bucket", "entities", "entity", "id", "ids", "ds", "model", "org",
+var argumentWords = words("account", "artifact", "bucket", "entities", "entity", "model", "org",
 	"organization", "owner", "project", "projects", "run", "runs", "team", "teams", "user", "username", "users")
 
 // secretWords are the words of scalars that nobody reads by guessing their name.
@@ -184,7 +183,6 @@ var typeTable = map[objectType]typeRow{
 		"invite": to(typeAccountPayload), "apiKey": to(typeLeaf), "limits": {},
 	}},
 
-	typeProjectList: {openLeaves: true, fields: map[string]step{}},
 	typeProject: {openLeaves: true, openFields: true, fields: map[string]step{
 		"id": learns(IDProject), "internalId": learns(IDProjectNumber),
 		"run": to(typeRun), "runs": to(typeRun), "bucket": to(typeRun), "buckets": to(typeRun),
@@ -215,6 +213,7 @@ var typeTable = map[objectType]typeRow{
 
 	typeArtifactType: {openLeaves: true, openFields: true, fields: map[string]step{
 		"artifactCollections": to(typeCollection), "artifactCollection": to(typeCollection), "artifacts": {how: links, to: typeArtifact},
+		"artifact": {how: links, to: typeArtifact}, "artifactSequence": to(typeCollection), "artifactSequences": to(typeCollection),
 	}},
 	typeArtifact: {openLeaves: true, openFields: true, fields: map[string]step{
 		"id":               learns(IDArtifact),
@@ -268,14 +267,14 @@ var typeTable = map[objectType]typeRow{
 	typeOtherArtifact: {fields: scalars(map[string]step{
 		"artifactSequence": leave(typeOtherCollection), "artifactType": to(typeOtherThing), "aliases": to(typeAlias), "tags": to(typeOtherThing),
 		"description": emptied(), "metadata": emptied(), "currentManifest": emptied(),
-	}, "id", "versionIndex", "state", "size", "digest", "commitHash", "fileCount", "createdAt", "updatedAt", "historyStep",
+	}, "id", "versionIndex", "state", "size", "digest", "digestAlgorithm", "commitHash", "fileCount", "createdAt", "updatedAt", "historyStep",
 		"ttlDurationSeconds", "ttlIsInherited")},
 	typeOtherCollection: {fields: scalars(map[string]step{
 		"project": leave(typeOtherProject), "latestArtifact": to(typeOtherThing),
 	}, "id", "name", "state")},
 	typeOtherThing: {fields: scalars(map[string]step{
 		"artifactCollection": leave(typeOtherCollection), "aliases": to(typeAlias),
-	}, "id", "name", "entityType", "versionIndex", "alias")},
+	}, "id", "name", "entityType", "versionIndex", "alias", "createdAt")},
 	typeOtherUser: {fields: scalars(map[string]step{
 		"apiKeys": emptied(), "teams": emptied(), "organizations": leave(typeOrganization),
 	}, "id", "name", "username", "email", "photoUrl", "admin", "flags", "entity", "deletedAt", "accountType", "createdAt")},

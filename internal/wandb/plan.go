@@ -120,11 +120,12 @@ func (p *planner) root(n *node) {
 			w.owned = c.kind == claimProject || c.kind == claimEntity
 		}
 	}
+	if row.list {
+		w.foreign, w.owned = true, false
+		n.marks.list = shapeOf(n)
+	}
 	n.marks.upserted = row.upserts
 	w.fields(n, row.returns)
-	if row.list {
-		p.list(n)
-	}
 }
 
 // unknownRoot plans a root field that no row names: unplaced, and every name in it is judged too,
@@ -137,11 +138,6 @@ func (p *planner) unknownRoot(n *node) {
 	p.add(need{claim: claim{permission: permission, kind: claimUnplaced}, at: n, unknown: true})
 	w := walk{planner: p, mutation: p.op.mutation, unplacedAlready: true}
 	w.fields(n, typeUnknown)
-}
-
-// list plans the filtering of a root list of projects.
-func (p *planner) list(n *node) {
-	n.marks.list = shapeOf(n)
 }
 
 // shapeOf finds where the nodes of the list n tell name and entity; nil name: they do not.
@@ -332,6 +328,9 @@ func (w walk) unknown(f *node, t objectType) {
 	switch {
 	case w.foreignArgument(f, step{}):
 		w.unplaced(f)
+	case leaf && !typeTable[t].openLeaves:
+		// A new scalar of a type of which only some are harmless need not refuse the whole request.
+		w.cross(f, emptied())
 	case leaf && typeTable[t].openLeaves && !hasWord(f.name, secretWords):
 	case !leaf && typeTable[t].openFields && !hasWord(f.name, wayOut):
 	default:
@@ -355,7 +354,14 @@ func (w walk) foreignArgument(f *node, s step) bool {
 }
 
 // namesSomething reports whether an argument's name says that it names a thing.
-func namesSomething(name string) bool { return hasWord(name, argumentWords) }
+func namesSomething(name string) bool {
+	words := wordsOf(name)
+	switch words[len(words)-1] {
+	case "id", "ids", "ds": // IDs splits into I and Ds
+		return true
+	}
+	return hasWord(name, argumentWords)
+}
 
 func hasWord(name string, set map[string]bool) bool {
 	for _, word := range wordsOf(name) {

@@ -109,7 +109,7 @@ var rootTable = map[string]row{
 	"model": {claims: claims(claim{permission: authz.ProjectRead, kind: claimProject, entity: "entityName", project: "name"}),
 		returns: typeProject, ref: "4.3 ProjectDetails"},
 	"models": {claims: claims(claim{permission: authz.EntityRead, kind: claimEntity, entity: "entityName", filtered: true}),
-		returns: typeProjectList, list: true, ref: "4.3 GetProjects"},
+		returns: typeProject, list: true, ref: "4.3 GetProjects"},
 	"organization": {claims: claims(claim{permission: authz.OrganizationRead, kind: claimOrganization, organization: "name"}),
 		returns: typeOrganization, ref: "4.3 FetchOrganization"},
 	"project": {claims: claims(claim{permission: authz.ProjectRead, kind: claimProject, entity: "entityName", project: "name"}),
