@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"syscall"
 
 	"go.etcd.io/bbolt"
@@ -89,14 +88,8 @@ func (s *Store) gather(first *commit) []*commit {
 // transaction that fails takes all of them with it. The error it returns is one after which
 // nothing must be written any more.
 func (s *Store) write(together []*commit) (broken error) {
-	err := s.update(func(tx *bbolt.Tx) error {
-		for _, c := range together {
-			c.revision, c.err = 0, nil
-			if err := apply(tx, c); err != nil {
-				return err
-			}
-		}
-		return nil
+	err := s.guard(func() error {
+		return s.db.Update(func(tx *bbolt.Tx) error { return applyAll(tx, together) })
 	})
 	if err != nil {
 		fail(together, fmt.Errorf("writing %s: %w", s.path, err))
@@ -112,12 +105,6 @@ func (s *Store) write(together []*commit) (broken error) {
 		}
 	}
 	return nil
-}
-
-func (s *Store) update(change func(*bbolt.Tx) error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer asCorrupt(&err)
-	return s.db.Update(change)
 }
 
 // passing reports whether writing may work again later without a restart. After any other error,
@@ -136,6 +123,15 @@ func fail(together []*commit, err error) {
 	for _, c := range together {
 		c.revision, c.err = 0, err
 	}
+}
+
+func applyAll(tx *bbolt.Tx, together []*commit) error {
+	for _, c := range together {
+		if err := apply(tx, c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // apply makes one commit part of the transaction, or sets its error and leaves the transaction as

@@ -12,9 +12,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"go.etcd.io/bbolt"
 
@@ -33,7 +35,11 @@ type Config struct {
 // Store is an open store. It implements store.Store.
 type Store struct {
 	path string
+	file *os.File // of db, which closes it
 	db   *bbolt.DB
+	// fault is set once bbolt panicked. It may have done so with its locks held: from then on it is
+	// left alone.
+	fault atomic.Pointer[error]
 
 	commits  chan *commit
 	closing  chan struct{}
@@ -57,12 +63,13 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded store: %w", err)
 	}
-	db, err := openFile(path)
+	file, db, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{
 		path:    path,
+		file:    file,
 		db:      db,
 		commits: make(chan *commit),
 		closing: make(chan struct{}),
@@ -159,27 +166,37 @@ func (s *Store) shut() error {
 	close(s.closing)
 	s.finished.Wait()
 	s.watchers.wait()
-	if err := s.db.Close(); err != nil {
+	closeFile := s.db.Close
+	if s.fault.Load() != nil {
+		closeFile = s.file.Close // releases the lock; what is mapped stays until the process ends
+	}
+	if err := closeFile(); err != nil {
 		return fmt.Errorf("closing %s: %w", s.path, err)
 	}
 	return nil
 }
 
-// view reads at one revision. A page that went bad under the running process makes bbolt panic, or
+// view reads at one revision.
+func (s *Store) view(read func(*bbolt.Tx) error) error {
+	return s.guard(func() error { return s.db.View(read) })
+}
+
+// guard runs what uses bbolt. A page that went bad under the running process makes bbolt panic, or
 // the processor refuse an address: both are store.ErrCorrupt.
-func (s *Store) view(read func(*bbolt.Tx) error) (err error) {
+func (s *Store) guard(use func() error) (err error) {
+	if fault := s.fault.Load(); fault != nil {
+		return *fault
+	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer asCorrupt(&err)
-	err = s.db.View(read)
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			err = fmt.Errorf("%w: %s: %v; restart the gateway to have the file checked", store.ErrCorrupt, s.path, panicked)
+			s.fault.CompareAndSwap(nil, &err)
+		}
+	}()
+	err = use()
 	if errors.Is(err, bbolt.ErrDatabaseNotOpen) {
 		return errClosed
 	}
 	return err
-}
-
-// asCorrupt turns a panic into store.ErrCorrupt.
-func asCorrupt(err *error) {
-	if panicked := recover(); panicked != nil {
-		*err = fmt.Errorf("%w: %v", store.ErrCorrupt, panicked)
-	}
 }

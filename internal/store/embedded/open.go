@@ -13,39 +13,43 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/store"
 )
 
 // lockTimeout is how long Open waits for another process to let go of the file: long enough for
 // one that is just ending, short enough for an operator.
 const lockTimeout = 1500 * time.Millisecond
 
+// growBytes is by how much the file grows at a time.
+const growBytes = 4 << 20
+
 // errLocked: somebody else has the file open.
 var errLocked = errors.New("the file is locked")
 
 // openFile opens the file at path, creating it if there is none, and looks at all of it before
 // bbolt does.
-func openFile(path string) (*bbolt.DB, error) {
+func openFile(path string) (*os.File, *bbolt.DB, error) {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if err := create(path); err != nil {
-			return nil, refuse(path, "cannot be created: look at the folder's owner, mode and free space", err)
+			return nil, nil, refuse(path, "cannot be created: look at the folder's owner, mode and free space", err)
 		}
 	case err != nil:
-		return nil, refuse(path, "cannot be opened: look at the owner and mode of the folders above it", err)
+		return nil, nil, refuse(path, "cannot be opened: look at the owner and mode of the folders above it", err)
 	case !info.Mode().IsRegular():
-		return nil, refuse(path, fmt.Sprintf("is no regular file (%s): name the folder that the store really is in", info.Mode().Type()), nil)
+		return nil, nil, refuse(path, fmt.Sprintf("is no regular file (%s): name the folder that the store really is in", info.Mode().Type()), nil)
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|openNoFollow, 0)
 	if err != nil {
-		return nil, refuse(path, "cannot be opened for writing: look at its owner and mode, it must belong to the user the gateway runs as", err)
+		return nil, nil, refuse(path, "cannot be opened for writing: look at its owner and mode, it must belong to the user the gateway runs as", err)
 	}
 	db, err := openLocked(path, f)
 	if err != nil {
 		f.Close() // twice if bbolt has already closed it, which is harmless
-		return nil, err
+		return nil, nil, err
 	}
-	return db, nil
+	return f, db, nil
 }
 
 func openLocked(path string, f *os.File) (*bbolt.DB, error) {
@@ -70,7 +74,11 @@ func openLocked(path string, f *os.File) (*bbolt.DB, error) {
 
 // openBolt hands the locked file to bbolt, which locks it again without waiting.
 func openBolt(path string, f *os.File) (db *bbolt.DB, err error) {
-	defer asCorrupt(&err)
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			err = fmt.Errorf("%w: %v", store.ErrCorrupt, panicked)
+		}
+	}()
 	options := &bbolt.Options{
 		Timeout:      lockTimeout,
 		FreelistType: bbolt.FreelistMapType,
@@ -81,7 +89,10 @@ func openBolt(path string, f *os.File) (db *bbolt.DB, err error) {
 		// Address space, not memory: while a file grows within it, readers never hold up a writer.
 		options.InitialMmapSize = 4 << 30
 	}
-	return bbolt.Open(path, 0o600, options)
+	if db, err = bbolt.Open(path, 0o600, options); err == nil {
+		db.AllocSize = growBytes
+	}
+	return db, err
 }
 
 // tighten takes everybody else's access away.
