@@ -93,6 +93,11 @@ func (s *shown) facts(d *Directory, p *iam.Principal) authz.Facts {
 func (s *shown) shape(facts *authz.Facts, p *iam.Principal) {
 	facts.Entity = s.entity.toEntity(p)
 	facts.Project = s.toProject(facts.Entity)
+	if own := iam.EntityID(p.Ref.ID); s.hidden && facts.Entity.ID == own {
+		// An owner enters their own entity's projects whatever their visibility. Not this one.
+		facts.Entity.ID = hiddenEntityID(s.entity.Name)
+		facts.Project.Entity = facts.Entity.ID
+	}
 	readOnly := isTrue(s.entity.ReadOnly) || s.project != nil && !s.hidden && isTrue(s.project.ReadOnly)
 
 	team, isTeam := facts.Entity.ID.Team()

@@ -122,6 +122,7 @@ func TestDecideFollowsTheServer(t *testing.T) {
 			read: true, write: true, delete: true, visibility: true, create: true},
 		{name: "own entity, read-only", in: "alice", entity: `{"name":"alice","isTeam":false,"readOnly":true}`, project: project("p", "PRIVATE", `{"name":"alice","isTeam":false,"readOnly":true}`, `"readOnly":true`),
 			read: true, visibility: true}, // settings need no seat; the server judges them, too
+		{name: "own entity, hidden all the same", in: "alice", entity: `{"name":"alice","isTeam":false}`, hidden: project("p", "PRIVATE", `{"name":"alice","isTeam":false}`, ``)},
 		{name: "own entity, isTeam not told", in: "alice", entity: `{"name":"alice"}`, project: project("p", "RESTRICTED", `{"name":"alice"}`, ``),
 			read: true, write: true, delete: true, visibility: true, create: true},
 		{name: "a team of the caller's user name", in: "alice", entity: `{"name":"alice","isTeam":true}`},

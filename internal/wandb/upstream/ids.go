@@ -26,6 +26,10 @@ func userID(id string) iam.UserID { return iam.UserID(userPrefix + escape(id)) }
 // cannot be mistaken for one.
 func userIDByName(name string) iam.UserID { return iam.UserID(userPrefix + "@" + escape(name)) }
 
+// hiddenEntityID names a personal entity as one that belongs to nobody who asks: neither an id nor a
+// name begins with an unescaped colon.
+func hiddenEntityID(name string) iam.EntityID { return iam.EntityID(userPrefix + ":" + escape(name)) }
+
 // projectID returns the id of a project by the names that lead to it, which is what the server
 // judges by. The colon between them is escaped within them.
 func projectID(entity, project string) iam.ProjectID {

@@ -14,20 +14,20 @@ import (
 // word on what the asker may do; readOnlyAdmin on whether the asker administers the team.
 var (
 	entityWordings = []string{
-		`query GatewayEntity($entity: String!) { entity(name: $entity) { id name isTeam readOnly readOnlyAdmin } }`,
-		`query GatewayEntity($entity: String!) { entity(name: $entity) { id name readOnly } }`,
-		`query GatewayEntity($entity: String!) { entity(name: $entity) { id name } }`,
+		`query GatewayEntity($entity: String!) { entity(name: $entity) { name isTeam readOnly readOnlyAdmin } }`,
+		`query GatewayEntity($entity: String!) { entity(name: $entity) { name readOnly } }`,
+		`query GatewayEntity($entity: String!) { entity(name: $entity) { name } }`,
 	}
 	projectWordings = []string{
 		`query GatewayProject($entity: String!, $project: String!) {` +
-			` project(name: $project, entityName: $entity) { id name access readOnly user { id username } entity { id name isTeam readOnly readOnlyAdmin } }` +
-			` entity(name: $entity) { id name isTeam readOnly readOnlyAdmin } }`,
+			` project(name: $project, entityName: $entity) { name access readOnly user { id username } entity { name isTeam readOnly readOnlyAdmin } }` +
+			` entity(name: $entity) { name isTeam readOnly readOnlyAdmin } }`,
 		`query GatewayProject($entity: String!, $project: String!) {` +
-			` project(name: $project, entityName: $entity) { id name access readOnly entity { id name readOnly } }` +
-			` entity(name: $entity) { id name readOnly } }`,
+			` project(name: $project, entityName: $entity) { name access readOnly entity { name readOnly } }` +
+			` entity(name: $entity) { name readOnly } }`,
 		`query GatewayProject($entity: String!, $project: String!) {` +
-			` project(name: $project, entityName: $entity) { id name access entity { id name } }` +
-			` entity(name: $entity) { id name } }`,
+			` project(name: $project, entityName: $entity) { name access entity { name } }` +
+			` entity(name: $entity) { name } }`,
 	}
 )
 
@@ -45,7 +45,6 @@ type shown struct {
 }
 
 type shownEntity struct {
-	ID            string `json:"id"`
 	Name          string `json:"name"`
 	IsTeam        *bool  `json:"isTeam"`
 	ReadOnly      *bool  `json:"readOnly"`
@@ -53,7 +52,6 @@ type shownEntity struct {
 }
 
 type shownProject struct {
-	ID       string       `json:"id"`
 	Name     string       `json:"name"`
 	Access   string       `json:"access"`
 	ReadOnly *bool        `json:"readOnly"`
@@ -143,8 +141,8 @@ func shownOf(r reply, withProject bool) (*shown, error) {
 		if err != nil {
 			return nil, err
 		}
-		if project != nil && project.Name == "" {
-			return nil, errors.New("project has no name")
+		if project != nil && !project.plausible() {
+			return nil, errors.New("project has no name, or members that are none")
 		}
 		s.project = project
 	}
@@ -163,6 +161,14 @@ func shownOf(r reply, withProject bool) (*shown, error) {
 		return nil, errors.New("entity has no name, or one that is none")
 	}
 	return s, nil
+}
+
+// plausible reports whether the members can be what they should be, and are small enough to keep.
+func (p *shownProject) plausible() bool {
+	if p.Name == "" || len(p.Access) > maxNameBytes || p.User != nil && len(p.User.ID)+len(p.User.Username) > 2*maxNameBytes {
+		return false
+	}
+	return len(p.Name) <= maxNameBytes && printable(p.Name)
 }
 
 // rootOf reads a root field; nil when the server says that there is nothing.
@@ -192,7 +198,7 @@ func (d *Directory) revealHidden(ctx context.Context, s *shown, entity, project 
 	s.project, s.hidden = all.project, true
 	if s.entity == nil || s.entity.Name != all.entity.Name {
 		// Without readOnly: that is the server's word to the administrator.
-		s.entity = &shownEntity{ID: all.entity.ID, Name: all.entity.Name, IsTeam: all.entity.IsTeam}
+		s.entity = &shownEntity{Name: all.entity.Name, IsTeam: all.entity.IsTeam}
 	}
 	return nil
 }

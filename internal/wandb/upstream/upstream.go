@@ -184,10 +184,13 @@ func client(c Config) *http.Client {
 	if c.Client != nil {
 		own = *c.Client
 	} else {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.TLSClientConfig = &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12}
-		transport.MaxIdleConnsPerHost = c.Parallel
-		own.Transport = transport
+		own.Transport = &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			TLSClientConfig:     &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12},
+			ForceAttemptHTTP2:   true,
+			MaxIdleConnsPerHost: c.Parallel,
+			IdleConnTimeout:     90 * time.Second,
+		}
 	}
 	own.Jar = nil
 	own.Timeout = 0 // every look-up has a deadline of its own

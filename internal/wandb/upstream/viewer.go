@@ -19,8 +19,11 @@ var viewerWordings = []string{
 	`query GatewayViewer { viewer { id username entity teams { edges { node { name } } } } }`,
 }
 
-// maxNameBytes bounds names and ids in answers and questions.
-const maxNameBytes = 256
+// The bounds of what is kept of an answer.
+const (
+	maxNameBytes = 256  // of a name or id, in questions, too
+	maxTeams     = 4096 // of a person
+)
 
 // PrincipalByCredential finds who holds a credential by asking the server with it: an API key as
 // Basic or Bearer, a token, or a Cookie header with the server's own session. It must not be called
@@ -208,12 +211,15 @@ func (v *viewer) memberships() []iam.Membership {
 	if v.Teams == nil {
 		return nil
 	}
-	teams := make([]iam.Membership, 0, len(v.Teams.Edges))
+	teams := make([]iam.Membership, 0, min(maxTeams, len(v.Teams.Edges)))
 	for _, edge := range v.Teams.Edges {
 		name := edge.Node.Name
 		// Some servers list the personal entity among the teams; it is none.
 		if !iam.ValidName(name) || name == v.Username {
 			continue
+		}
+		if len(teams) == maxTeams {
+			break
 		}
 		teams = append(teams, iam.Membership{TeamRef: iam.TeamRef{ID: TeamID(name), Name: name}, Role: iam.RoleMember})
 	}
