@@ -5,6 +5,7 @@ package tests
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -87,6 +88,7 @@ type config struct {
 	upstream string // host:port behind the gateway
 	caddy    string // further global options
 	dir      string // reuse the data of an earlier process
+	binary   string // run this one, not the gateway under test
 }
 
 // start runs a gateway and waits until it answers.
@@ -111,7 +113,7 @@ func launch(t *testing.T, c config) *process {
 	if err := os.WriteFile(file, []byte(c.caddyfile(p.admin, site)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.cmd = exec.Command(binary, "run", "--config", file, "--adapter", "caddyfile")
+	p.cmd = exec.Command(cmp.Or(c.binary, binary), "run", "--config", file, "--adapter", "caddyfile")
 	p.cmd.Dir = p.dir
 	p.cmd.Env = append(cleanEnvironment(), "HOME="+p.dir, "XDG_DATA_HOME="+p.dir, "XDG_CONFIG_HOME="+p.dir)
 	p.cmd.Stdout, p.cmd.Stderr = p.logs, p.logs
