@@ -79,7 +79,7 @@ func (d *Directory) readTarget(ctx context.Context, v *hotcache.View, entity, pr
 	l := d.targets.Get().(*targetLookup)
 	l.entity, l.project, l.built = entity, project, false
 	t, err := hotcache.Derived(ctx, v, l.key(), l.build)
-	if err == nil && !l.built {
+	if !l.built {
 		d.targets.Put(l)
 	}
 	return t, err

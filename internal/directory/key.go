@@ -179,32 +179,48 @@ func (tx *transaction) canOwnKeys(owner iam.PrincipalRef) error {
 	}
 }
 
-// keyWithID finds the one key with that id, of the owner if one is named.
-func (tx *transaction) keyWithID(owner iam.PrincipalRef, id iam.KeyID) (sum string, found *keyRecord, err error) {
+// foundKey is a key's record and the hash under which it stands.
+type foundKey struct {
+	sum    string
+	record *keyRecord
+}
+
+// keysWithID finds the keys with that id, of the owner if one is named. Ids of imported keys are 32
+// bits of a hash, so several keys can have one.
+func (tx *transaction) keysWithID(owner iam.PrincipalRef, id iam.KeyID) ([]foundKey, error) {
 	if !apikey.ValidID(string(id)) {
-		return "", nil, iam.Invalidf("%q is not the id of a key: ids are 8 hex digits, as key list shows them", clip(string(id)))
+		return nil, iam.Invalidf("%q is not the id of a key: ids are 8 hex digits, as key list shows them", clip(string(id)))
 	}
 	prefix := tx.d.names.keysWithID(id)
 	keys, err := tx.list(prefix)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
+	var found []foundKey
 	for _, key := range keys {
 		r, err := load[keyRecord](tx, tx.d.names.key+key[len(prefix):])
-		switch {
-		case err != nil:
-			return "", nil, err
-		case r == nil || owner.ID != "" && r.Owner != owner:
-		case found != nil:
-			return "", nil, iam.Conflictf("several keys have the id %s: name the owner too", id)
-		default:
-			sum, found = key[len(prefix):], r
+		if err != nil {
+			return nil, err
+		}
+		if r != nil && (owner.ID == "" || r.Owner == owner) {
+			found = append(found, foundKey{key[len(prefix):], r})
 		}
 	}
-	if found == nil {
+	return found, nil
+}
+
+// keyWithID finds the one key with that id.
+func (tx *transaction) keyWithID(owner iam.PrincipalRef, id iam.KeyID) (sum string, r *keyRecord, err error) {
+	found, err := tx.keysWithID(owner, id)
+	switch {
+	case err != nil:
+		return "", nil, err
+	case len(found) == 0:
 		return "", nil, iam.NotFoundf("there is no key %s: it was deleted, or belongs to somebody else", id)
+	case len(found) > 1:
+		return "", nil, iam.Conflictf("several keys have the id %s: name the owner too", id)
 	}
-	return sum, found, nil
+	return found[0].sum, found[0].record, nil
 }
 
 func (tx *transaction) deleteKey(sum string, r *keyRecord) error {

@@ -17,8 +17,8 @@ type names struct {
 	entity string
 	roles  string
 	admins string
-	// The keys of derived values never meet those of records: they contain a NUL. They name the
-	// settings that the values depend on, because caches outlive a reload of the configuration.
+	// The keys of derived values name the settings that the values depend on, because the cache
+	// outlives a reload of the configuration.
 	principal string
 	byKey     string
 	target    string
@@ -26,9 +26,9 @@ type names struct {
 
 func newNames(organization string, settings authz.Settings) names {
 	space := organization + "/"
-	derived := space + "\x00p" // personal entities on
+	personal := "on/"
 	if settings.DisablePersonalEntity {
-		derived = space + "\x00d"
+		personal = "off/"
 	}
 	return names{
 		space:     space,
@@ -36,9 +36,9 @@ func newNames(organization string, settings authz.Settings) names {
 		entity:    space + "entity/",
 		roles:     space + "roles",
 		admins:    space + "admins",
-		principal: derived + "principal/",
-		byKey:     derived + "key/",
-		target:    derived + "target/",
+		principal: "principal/" + personal,
+		byKey:     "key/" + personal,
+		target:    "target/",
 	}
 }
 

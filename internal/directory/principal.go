@@ -96,8 +96,8 @@ func (d *Directory) read(ctx context.Context, v *hotcache.View, q principalQuery
 	l := d.lookups.Get().(*principalLookup)
 	l.query, l.built = q, false
 	p, err := hotcache.Derived(ctx, v, l.key(), l.build)
-	if err == nil && !l.built {
-		d.lookups.Put(l) // a hit: nobody else holds its method value
+	if !l.built {
+		d.lookups.Put(l) // a hit: nobody else holds its function
 	}
 	return p, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/hotcache"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
@@ -290,6 +291,9 @@ func (tx *transaction) setProjectMembers(p *iam.Project, members []iam.ProjectMe
 			return err
 		}
 	}
+	slices.SortFunc(list, func(a, b iam.ProjectMember) int {
+		return strings.Compare(a.Principal.String(), b.Principal.String())
+	})
 	p.Members = list
 	return tx.putProject(p)
 }

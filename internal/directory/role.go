@@ -121,6 +121,25 @@ func (tx *transaction) deleteRole(name iam.Role) (c Change[iam.CustomRole], err 
 	return c, tx.replaceProjectRoles(name, before.Inherits)
 }
 
+// withoutCustomRoles gives a person who became a viewer of the organization the roles that their
+// custom ones inherit from: viewers cannot have custom roles (ROLE-12).
+func (tx *transaction) withoutCustomRoles(u *iam.User) error {
+	r, err := tx.roles()
+	if err != nil {
+		return err
+	}
+	for i, m := range u.Teams {
+		if m.Role.Predefined() {
+			continue
+		}
+		u.Teams[i].Role = iam.RoleViewer
+		if at := r.index(m.Role); at >= 0 {
+			u.Teams[i].Role = r.Roles[at].Inherits
+		}
+	}
+	return nil
+}
+
 // replaceTeamRoles looks at everybody: roles are deleted so rarely that an index of their holders
 // would cost more than it saves.
 func (tx *transaction) replaceTeamRoles(role, by iam.Role) error {
@@ -161,8 +180,12 @@ func (tx *transaction) replaceProjectRoles(role, by iam.Role) error {
 		}
 		changed := false
 		for i, m := range p.Members {
-			if m.Role == role {
-				p.Members[i].Role, changed = by, true
+			if m.Role != role {
+				continue
+			}
+			changed = true
+			if p.Members[i].Role, err = tx.projectRole(p, m.Principal, by); err != nil {
+				return err
 			}
 		}
 		if !changed {
@@ -173,6 +196,16 @@ func (tx *transaction) replaceProjectRoles(role, by iam.Role) error {
 		}
 	}
 	return nil
+}
+
+// projectRole returns a project role as it is recorded: empty if it equals the team role (PROLE-10).
+func (tx *transaction) projectRole(p *iam.Project, who iam.PrincipalRef, role iam.Role) (iam.Role, error) {
+	team, _ := p.Entity.Team()
+	_, teamRole, err := tx.placeInTeam(team, who)
+	if teamRole == role {
+		return "", err
+	}
+	return role, err
 }
 
 func validCustomRole(role iam.CustomRole) error {

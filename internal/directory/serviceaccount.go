@@ -107,17 +107,17 @@ func (tx *transaction) setServiceAccount(id iam.ServiceAccountID, c ServiceAccou
 	if err != nil {
 		return nil, err
 	}
-	if a.Federated() {
-		if err := tx.delete(tx.d.names.subject(a.Issuer, a.Subject)); err != nil {
-			return nil, err
-		}
-	}
-	wasFederated := a.Federated()
+	was := *a
 	set(&a.DefaultTeam, c.DefaultTeam)
 	set(&a.Issuer, c.Issuer)
 	set(&a.Subject, c.Subject)
 	set(&a.Active, c.Active)
-	if a.Federated() && !wasFederated {
+	if was.Federated() && (was.Issuer != a.Issuer || was.Subject != a.Subject) {
+		if err := tx.delete(tx.d.names.subject(was.Issuer, was.Subject)); err != nil {
+			return nil, err
+		}
+	}
+	if a.Federated() && !was.Federated() {
 		keys, err := tx.list(tx.d.names.keysOf(id.Ref()))
 		if err != nil {
 			return nil, err

@@ -34,6 +34,8 @@ type transaction struct {
 	// was one to begin with.
 	admins    map[iam.UserID]bool
 	hadAdmins bool
+	// changes counts the puts and deletes that made a difference to what this transaction sees.
+	changes int
 }
 
 // reading returns a transaction that is never committed, for reading what people look at.
@@ -136,7 +138,8 @@ func (tx *transaction) guard(key string) error {
 }
 
 func (tx *transaction) put(key string, v any) error {
-	if _, err := tx.original(key); err != nil {
+	was, err := tx.fetch(key)
+	if err != nil {
 		return err
 	}
 	value, err := json.Marshal(v)
@@ -147,15 +150,25 @@ func (tx *transaction) put(key string, v any) error {
 		return &iam.Error{Kind: iam.KindTooLarge, Reason: "too_large",
 			Message: fmt.Sprintf("the record would grow to %d bytes, and may have %d: give it fewer members", len(value), store.MaxValueBytes)}
 	}
-	tx.staged[key] = value
-	return nil
+	return tx.stage(key, was, value)
 }
 
 func (tx *transaction) delete(key string) error {
+	was, err := tx.fetch(key)
+	if err != nil {
+		return err
+	}
+	return tx.stage(key, was, nil)
+}
+
+func (tx *transaction) stage(key string, was, value []byte) error {
 	if _, err := tx.original(key); err != nil {
 		return err
 	}
-	tx.staged[key] = nil
+	if !bytes.Equal(was, value) {
+		tx.changes++
+	}
+	tx.staged[key] = value
 	return nil
 }
 

@@ -168,6 +168,11 @@ func (tx *transaction) setUser(id iam.UserID, c UserChange) (*iam.User, error) {
 	if _, ok := u.Membership(u.DefaultTeam); u.DefaultTeam != "" && !ok {
 		return nil, iam.Invalidf("the default team of %s must be one of the teams they are in", u.Username)
 	}
+	if u.Role == iam.OrganizationViewer {
+		if err := tx.withoutCustomRoles(u); err != nil {
+			return nil, err
+		}
+	}
 	if iam.FoldName(u.Email) != iam.FoldName(emailBefore) {
 		if err := tx.releaseEmails(&iam.User{ID: u.ID, Username: u.Username, Email: emailBefore}); err != nil {
 			return nil, err

@@ -1,0 +1,243 @@
+package directory
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// A document is JSON that people wrote, read so that every mistake can be named by its place: unlike
+// encoding/json it tells members apart by case, and refuses equal and unknown ones.
+
+// Bounds on nesting and on members of one object; the import file needs four levels and ten members.
+const (
+	maxDocumentDepth = 8
+	maxMembers       = 64
+)
+
+// value is one JSON value. Which of its parts count depends on its kind.
+type value struct {
+	kind    string // object, list, text, number, truth or null
+	text    string
+	truth   bool
+	items   []value
+	members []member
+}
+
+type member struct {
+	name  string
+	value value
+}
+
+// parseDocument reads one JSON value and nothing behind it. Errors name line and column.
+func parseDocument(data []byte) (value, error) {
+	p := &documentParser{data: data, tokens: json.NewDecoder(bytes.NewReader(data))}
+	p.tokens.UseNumber()
+	v, err := p.value(0)
+	if err != nil {
+		return value{}, err
+	}
+	if _, err := p.tokens.Token(); err != io.EOF {
+		return value{}, p.errorf("there is more after the end of the object")
+	}
+	return v, nil
+}
+
+type documentParser struct {
+	data   []byte
+	tokens *json.Decoder
+}
+
+func (p *documentParser) value(depth int) (value, error) {
+	if depth > maxDocumentDepth {
+		return value{}, p.errorf("nested too deeply")
+	}
+	token, err := p.tokens.Token()
+	if err != nil {
+		return value{}, p.syntax(err)
+	}
+	switch t := token.(type) {
+	case json.Delim:
+		if t == '{' {
+			return p.object(depth)
+		}
+		return p.list(depth)
+	case string:
+		return value{kind: "text", text: t}, nil
+	case json.Number:
+		return value{kind: "number", text: t.String()}, nil
+	case bool:
+		return value{kind: "truth", truth: t}, nil
+	default:
+		return value{kind: "null"}, nil
+	}
+}
+
+func (p *documentParser) object(depth int) (value, error) {
+	v := value{kind: "object"}
+	for p.tokens.More() {
+		token, err := p.tokens.Token()
+		if err != nil {
+			return v, p.syntax(err)
+		}
+		name, ok := token.(string)
+		if !ok {
+			return v, p.errorf("a member needs a name in quotes")
+		}
+		if _, twice := v.member(name); twice {
+			return v, p.errorf("the member %q is there twice", clip(name))
+		}
+		if len(v.members) == maxMembers {
+			return v, p.errorf("an object with more than %d members", maxMembers)
+		}
+		item, err := p.value(depth + 1)
+		if err != nil {
+			return v, err
+		}
+		v.members = append(v.members, member{name, item})
+	}
+	return v, p.end()
+}
+
+func (p *documentParser) list(depth int) (value, error) {
+	v := value{kind: "list"}
+	for p.tokens.More() {
+		item, err := p.value(depth + 1)
+		if err != nil {
+			return v, err
+		}
+		v.items = append(v.items, item)
+	}
+	return v, p.end()
+}
+
+func (p *documentParser) end() error {
+	if _, err := p.tokens.Token(); err != nil {
+		return p.syntax(err)
+	}
+	return nil
+}
+
+func (p *documentParser) syntax(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return p.errorf("the file ends too early")
+	}
+	return p.errorf("no JSON: %v", err)
+}
+
+// errorf says where the parser stands.
+func (p *documentParser) errorf(format string, args ...any) error {
+	read := p.data[:min(p.tokens.InputOffset(), int64(len(p.data)))]
+	line := 1 + bytes.Count(read, []byte{'\n'})
+	column := len(read) - bytes.LastIndexByte(read, '\n')
+	return fmt.Errorf("line %d, column %d: %s", line, column, fmt.Sprintf(format, args...))
+}
+
+// member finds a member by its exact name. Objects here have few members.
+func (v *value) member(name string) (*value, bool) {
+	for i := range v.members {
+		if v.members[i].name == name {
+			return &v.members[i].value, true
+		}
+	}
+	return nil, false
+}
+
+// row is an object of the import file as it is read: members are asked for by name, and what is
+// wrong with them is noted, not returned, so that the whole row can be reported.
+type row struct {
+	value value
+	// label is the row's place, as "users[3]"; name is what it is about; key is both its kind and its
+	// name, to find it again.
+	label, name, key string
+
+	asked  []string
+	faults []string
+}
+
+func (r *row) faultf(format string, args ...any) {
+	r.faults = append(r.faults, fmt.Sprintf(format, args...))
+}
+
+func (r *row) ask(name, kind string) (*value, bool) {
+	r.asked = append(r.asked, name)
+	v, ok := r.value.member(name)
+	if !ok {
+		return nil, false
+	}
+	if v.kind != kind {
+		r.faultf("%s is a %s and must be a %s", name, v.kind, kind)
+		return nil, false
+	}
+	return v, true
+}
+
+// text returns nil for a member that is not there.
+func (r *row) text(name string) *string {
+	if v, ok := r.ask(name, "text"); ok {
+		return &v.text
+	}
+	return nil
+}
+
+// needText is text for a member without which the row means nothing.
+func (r *row) needText(name string) string {
+	if s := r.text(name); s != nil && *s != "" {
+		return *s
+	}
+	if v, ok := r.value.member(name); !ok || v.kind == "text" {
+		r.faultf("%s is missing", name)
+	}
+	return ""
+}
+
+func (r *row) truth(name string) *bool {
+	if v, ok := r.ask(name, "truth"); ok {
+		return &v.truth
+	}
+	return nil
+}
+
+func (r *row) texts(name string) *[]string {
+	v, ok := r.ask(name, "list")
+	if !ok {
+		return nil
+	}
+	list := []string{}
+	for i, item := range v.items {
+		if item.kind != "text" {
+			r.faultf("%s[%d] is a %s and must be a text", name, i, item.kind)
+			continue
+		}
+		list = append(list, item.text)
+	}
+	return &list
+}
+
+// rows calls f with every object of a list, and reports whether the list is there.
+func (r *row) rows(name string, f func(i int, item *row)) bool {
+	v, ok := r.ask(name, "list")
+	if !ok {
+		return false
+	}
+	for i, item := range v.items {
+		in := &row{value: item}
+		if item.kind != "object" {
+			in.faultf("is a %s and must be an object", item.kind)
+		}
+		f(i, in)
+	}
+	return true
+}
+
+// unknown notes members that nobody asked for: a misspelt one must not pass as absent.
+func (r *row) unknown() {
+	for _, m := range r.value.members {
+		if !slices.Contains(r.asked, m.name) {
+			r.faultf("%q is no member of such a row: use %s", clip(m.name), strings.Join(r.asked, ", "))
+		}
+	}
+}

@@ -1,0 +1,554 @@
+package directory
+
+import (
+	"encoding/hex"
+	"slices"
+	"strings"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/apikey"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+)
+
+// One function for each list of the import file. Each reads its row's members first, so that a
+// faulty row is reported whole, and then applies it.
+
+func (im *importer) customRole(r *row) error {
+	name := r.needText("name")
+	description, inherits, permissions := r.text("description"), r.text("inherits"), r.texts("permissions")
+	if err := im.begin(r, "custom_role", name, name); err != nil {
+		return err
+	}
+	roles, err := im.tx.roles()
+	if err != nil {
+		return err
+	}
+	role := iam.CustomRole{Name: name, Inherits: iam.RoleViewer}
+	at := roles.index(iam.Role(name))
+	if at >= 0 {
+		role = roles.Roles[at]
+	}
+	set(&role.Description, description)
+	set(&role.Permissions, permissions)
+	if inherits != nil {
+		role.Inherits, _ = iam.ParseRole(*inherits) // what it inherits from is judged with the role
+	}
+	before := im.tx.changes
+	if _, err := im.tx.setRole(role); err != nil {
+		return err
+	}
+	im.count("custom_role", name, at < 0, im.tx.changes != before)
+	return nil
+}
+
+// importedUser is a row of users whose default team is not set yet.
+type importedUser struct {
+	row              *row
+	id               iam.UserID
+	created, changed bool
+	defaultTeam      *string
+}
+
+func (im *importer) user(r *row) error {
+	username := r.needText("username")
+	c := UserChange{
+		Email: r.text("email"), Name: r.text("name"), BillingAdmin: r.truth("billing_admin"), Active: r.truth("active"),
+		Role:       parsed(r, "role", iam.ParseOrganizationRole),
+		ModelsSeat: parsed(r, "models_seat", iam.ParseSeat),
+		WeaveSeat:  parsed(r, "weave_seat", iam.ParseSeat),
+	}
+	defaultTeam := r.text("default_team")
+	if err := im.begin(r, "user", username, iam.FoldName(username)); err != nil {
+		return err
+	}
+	if err := validName("user name", username); err != nil {
+		return err
+	}
+	before := im.tx.changes
+	id, err := im.tx.findUser(username)
+	if err != nil {
+		return err
+	}
+	created := id == ""
+	if created {
+		u, err := im.tx.createUser(newUser(username, c))
+		if err != nil {
+			return err
+		}
+		id = u.ID
+	} else if _, err := im.tx.setUser(id, c); err != nil {
+		return err
+	}
+	im.users = append(im.users, importedUser{r, id, created, im.tx.changes != before, defaultTeam})
+	return nil
+}
+
+func newUser(username string, c UserChange) NewUser {
+	n := NewUser{Username: username}
+	set(&n.Email, c.Email)
+	set(&n.Name, c.Name)
+	set(&n.Role, c.Role)
+	set(&n.BillingAdmin, c.BillingAdmin)
+	set(&n.ModelsSeat, c.ModelsSeat)
+	set(&n.WeaveSeat, c.WeaveSeat)
+	n.Inactive = c.Active != nil && !*c.Active
+	return n
+}
+
+// settleUsers gives people their default teams, which the file's own teams may be.
+func (im *importer) settleUsers() error {
+	for _, u := range im.users {
+		before := im.tx.changes
+		if err := im.judge(u.row, im.setDefaultTeam(u)); err != nil {
+			return err
+		}
+		im.count("user", u.row.name, u.created, u.changed || im.tx.changes != before)
+	}
+	return nil
+}
+
+func (im *importer) setDefaultTeam(u importedUser) (err error) {
+	if u.defaultTeam == nil {
+		return nil
+	}
+	var team iam.TeamID
+	if *u.defaultTeam != "" {
+		if team, err = im.teamNamed(*u.defaultTeam); err != nil {
+			return err
+		}
+	}
+	_, err = im.tx.setUser(u.id, UserChange{DefaultTeam: &team})
+	return err
+}
+
+func (im *importer) team(r *row) error {
+	name := r.needText("name")
+	type teamMember struct {
+		user string
+		role *iam.Role
+	}
+	var members []teamMember
+	listed := r.rows("members", func(i int, m *row) {
+		members = append(members, teamMember{m.needText("user"), parsed(m, "role", iam.ParseRole)})
+		m.unknown()
+		r.within("members", i, m)
+	})
+	if err := im.begin(r, "team", name, iam.FoldName(name)); err != nil {
+		return err
+	}
+	before := im.tx.changes
+	id, err := im.tx.findTeam(name)
+	if err != nil {
+		return err
+	}
+	created := id == ""
+	if created {
+		t, err := im.tx.createTeam(name)
+		if err != nil {
+			return err
+		}
+		id = t.ID
+	}
+	var kept []iam.UserID
+	for i, m := range members {
+		user, err := im.userNamed(m.user)
+		if err == nil && slices.Contains(kept, user) {
+			err = iam.Invalidf("%s is in the list twice", m.user)
+		}
+		if err == nil {
+			err = im.setMember(id, user, m.role)
+		}
+		if err != nil && !refusal(err) {
+			return err
+		}
+		r.note("members", i, err)
+		kept = append(kept, user)
+	}
+	if len(r.faults) > 0 {
+		return errFaulty
+	}
+	if im.options.Prune && listed {
+		if err := im.pruneMembers(id, kept); err != nil {
+			return err
+		}
+	}
+	im.count("team", name, created, im.tx.changes != before)
+	return nil
+}
+
+// setMember makes somebody a member; a row without a role leaves the role of who is there.
+func (im *importer) setMember(team iam.TeamID, user iam.UserID, role *iam.Role) error {
+	if role == nil {
+		u, err := im.tx.user(user)
+		if err != nil {
+			return err
+		}
+		if _, there := u.Membership(team); there {
+			return nil
+		}
+		member := iam.RoleMember
+		role = &member
+	}
+	_, err := im.tx.setMember(team, user, *role)
+	return err
+}
+
+func (im *importer) serviceAccount(r *row) error {
+	name := r.needText("name")
+	team, defaultTeam := r.text("team"), r.text("default_team")
+	c := ServiceAccountChange{Issuer: r.text("issuer"), Subject: r.text("subject"), Active: r.truth("active")}
+	if err := im.begin(r, "service_account", name, iam.FoldName(name)); err != nil {
+		return err
+	}
+	if err := validName("service account name", name); err != nil {
+		return err
+	}
+	var home, fallback iam.TeamID
+	var err error
+	if team != nil && *team != "" {
+		if home, err = im.teamNamed(*team); err != nil {
+			return err
+		}
+	}
+	if defaultTeam != nil && *defaultTeam != "" {
+		if fallback, err = im.teamNamed(*defaultTeam); err != nil {
+			return err
+		}
+		c.DefaultTeam = &fallback
+	}
+	before := im.tx.changes
+	was, err := im.tx.findServiceAccount(name)
+	switch {
+	case err != nil:
+		return err
+	case was == nil:
+		n := NewServiceAccount{Name: name, Team: home, DefaultTeam: fallback, Inactive: c.Active != nil && !*c.Active}
+		set(&n.Issuer, c.Issuer)
+		set(&n.Subject, c.Subject)
+		_, err = im.tx.createServiceAccount(n)
+	case team != nil && home != was.Team:
+		return iam.Invalidf("the service account is there already and cannot change its team, because its keys would change sides with it: delete it and make a new one")
+	default:
+		_, err = im.tx.setServiceAccount(was.ID, c)
+	}
+	if err != nil {
+		return err
+	}
+	im.count("service_account", name, was == nil, im.tx.changes != before)
+	return nil
+}
+
+func (im *importer) project(r *row) error {
+	entityName, name := r.needText("entity"), r.needText("name")
+	visibility, owner := parsed(r, "visibility", iam.ParseVisibility), r.text("owner")
+	var listed []projectMember
+	replace := r.rows("members", func(i int, m *row) {
+		listed = append(listed, projectMember{m.text("user"), m.text("service_account"), parsed(m, "role", iam.ParseRole)})
+		m.unknown()
+		r.within("members", i, m)
+	})
+	if err := im.begin(r, "project", entityName+"/"+name, iam.FoldName(entityName)+"/"+name); err != nil {
+		return err
+	}
+	if !iam.ValidProjectName(name) {
+		return invalidProjectName(name)
+	}
+	entity, err := im.entityNamed(entityName)
+	if err != nil {
+		return err
+	}
+	before := im.tx.changes
+	p, err := load[iam.Project](im.tx, im.tx.d.names.project(entity, name))
+	if err != nil {
+		return err
+	}
+	created := p == nil
+	if created {
+		team := iam.VisibilityTeam
+		if visibility == nil {
+			visibility = &team
+		}
+		if p, err = im.tx.createProject(NewProject{Entity: entity, Name: name, Visibility: *visibility}); err != nil {
+			return err
+		}
+	}
+	c := ProjectChange{Visibility: visibility}
+	if owner != nil {
+		ref, err := im.principalNamed(*owner)
+		if err != nil {
+			return err
+		}
+		c.Owner = &ref
+	}
+	if replace {
+		members, err := im.projectMembers(r, p, listed)
+		if err != nil {
+			return err
+		}
+		c.Members = &members
+	}
+	if err := im.tx.setProject(p, c); err != nil {
+		return err
+	}
+	im.count("project", r.name, created, im.tx.changes != before)
+	return nil
+}
+
+type projectMember struct {
+	user, serviceAccount *string
+	role                 *iam.Role
+}
+
+// projectMembers resolves a project's list. Each entry is judged by itself, so that every bad one is
+// reported.
+func (im *importer) projectMembers(r *row, p *iam.Project, listed []projectMember) ([]iam.ProjectMember, error) {
+	var members []iam.ProjectMember
+	for i, m := range listed {
+		entry, err := im.projectMember(p, m)
+		if err == nil && slices.ContainsFunc(members, func(other iam.ProjectMember) bool { return other.Principal == entry.Principal }) {
+			err = iam.Invalidf("is in the list twice")
+		}
+		if err != nil && !refusal(err) {
+			return nil, err
+		}
+		r.note("members", i, err)
+		members = append(members, entry)
+	}
+	if len(r.faults) > 0 {
+		return nil, errFaulty
+	}
+	return members, nil
+}
+
+func (im *importer) projectMember(p *iam.Project, m projectMember) (entry iam.ProjectMember, err error) {
+	switch {
+	case (m.user == nil) == (m.serviceAccount == nil):
+		return entry, iam.Invalidf("needs either user or service_account")
+	case m.user != nil:
+		id, err := im.userNamed(*m.user)
+		if err != nil {
+			return entry, err
+		}
+		entry.Principal = id.Ref()
+	default:
+		if entry.Principal, err = im.serviceAccountNamed(*m.serviceAccount); err != nil {
+			return entry, err
+		}
+	}
+	if was, there := p.Member(entry.Principal); there && m.role == nil {
+		// A role that a View-Only team role beats at present (PROLE-9) is not exported, and stays.
+		if team, _ := p.Entity.Team(); was.Role != "" {
+			_, teamRole, err := im.tx.placeInTeam(team, entry.Principal)
+			if err != nil || teamRole == iam.RoleViewer {
+				return was, err
+			}
+		}
+	}
+	set(&entry.Role, m.role)
+	return entry, nil
+}
+
+func (im *importer) apiKey(r *row) error {
+	owner, name, key, id := r.needText("owner"), r.text("name"), r.text("key"), r.text("id")
+	r.text("created") // exported for people
+	label, at := orElse(deref(id), deref(name)), r.label
+	var sum string
+	if key != nil {
+		hash := im.tx.d.hashKey(iam.NewSecret(*key))
+		sum = hex.EncodeToString(hash[:])
+		at = sum
+	} else if id == nil {
+		r.faultf("key is missing: give the key, or as in an export its id")
+	}
+	if err := im.begin(r, "api_key", label, at); err != nil {
+		return err
+	}
+	ref, err := im.principalNamed(owner)
+	if err != nil {
+		return err
+	}
+	if key == nil {
+		return im.keyKnownByID(ref, iam.KeyID(*id), name)
+	}
+	if secret := iam.NewSecret(*key); id != nil && *id != string(apikey.ID(secret)) {
+		return iam.Invalidf("the key has not the id %s: give the key without an id", clip(*id))
+	}
+	before := im.tx.changes
+	was, err := load[keyRecord](im.tx, im.tx.d.names.key+sum)
+	if err != nil {
+		return err
+	}
+	keyName := deref(name)
+	if was != nil && name == nil {
+		keyName = was.Name
+	}
+	c, err := im.tx.putKey(ref, keyName, iam.NewSecret(*key))
+	if err != nil {
+		return err
+	}
+	im.count("api_key", string(c.After.ID), c.Before == nil, im.tx.changes != before)
+	return nil
+}
+
+// keyKnownByID applies an exported row, which has no key: it can rename the key, and keeps it from
+// being pruned. A key that is not recorded here cannot be made from its id.
+func (im *importer) keyKnownByID(owner iam.PrincipalRef, id iam.KeyID, name *string) error {
+	found, err := im.tx.keysWithID(owner, id)
+	if err != nil {
+		return err
+	}
+	before := im.tx.changes
+	for _, k := range found {
+		im.named["api_key/"+k.sum] = "its id"
+		if name == nil || len(found) > 1 {
+			continue // which of them is meant cannot be told
+		}
+		if err := validLabel("key name", *name); err != nil {
+			return err
+		}
+		k.record.Name = *name
+		if err := im.tx.put(im.tx.d.names.key+k.sum, k.record); err != nil {
+			return err
+		}
+	}
+	if len(found) == 0 {
+		im.result.Ignored++
+		return nil
+	}
+	im.count("api_key", string(id), false, im.tx.changes != before)
+	return nil
+}
+
+// The following find what a row refers to. A reference to a row that was refused is errFaulty.
+
+func (im *importer) userNamed(name string) (iam.UserID, error) {
+	id, err := im.tx.findUser(name)
+	if err == nil && id == "" {
+		return "", im.missing("user", name)
+	}
+	return id, err
+}
+
+func (im *importer) teamNamed(name string) (iam.TeamID, error) {
+	id, err := im.tx.findTeam(name)
+	if err == nil && id == "" {
+		return "", im.missing("team", name)
+	}
+	return id, err
+}
+
+func (im *importer) serviceAccountNamed(name string) (iam.PrincipalRef, error) {
+	a, err := im.tx.findServiceAccount(name)
+	switch {
+	case err != nil:
+		return iam.PrincipalRef{}, err
+	case a == nil:
+		return iam.PrincipalRef{}, im.missing("service_account", name)
+	}
+	return a.ID.Ref(), nil
+}
+
+func (im *importer) entityNamed(name string) (iam.EntityID, error) {
+	r, err := im.tx.nameRecord(name)
+	switch {
+	case err != nil:
+		return "", err
+	case r.entity() != "":
+		return r.entity(), nil
+	case im.bad["team/"+iam.FoldName(name)]:
+		return "", errFaulty
+	}
+	return "", im.missing("user", name, "team or ")
+}
+
+// serviceAccountPrefix marks an owner that is no person.
+const serviceAccountPrefix = "service_account:"
+
+// principalNamed reads NAME or service_account:NAME.
+func (im *importer) principalNamed(owner string) (iam.PrincipalRef, error) {
+	if name, ok := strings.CutPrefix(owner, serviceAccountPrefix); ok {
+		return im.serviceAccountNamed(name)
+	}
+	id, err := im.userNamed(owner)
+	if err != nil {
+		return iam.PrincipalRef{}, err
+	}
+	return id.Ref(), nil
+}
+
+func (im *importer) missing(kind, name string, orKind ...string) error {
+	if im.bad[kind+"/"+iam.FoldName(name)] {
+		return errFaulty
+	}
+	return iam.Invalidf("there is no %s%s %q, neither here nor in the file", strings.Join(orKind, ""), strings.ReplaceAll(kind, "_", " "), clip(name))
+}
+
+func (tx *transaction) nameRecord(name string) (*nameRecord, error) {
+	if !iam.ValidName(name) {
+		return nil, nil
+	}
+	return load[nameRecord](tx, tx.d.names.entityName(name))
+}
+
+func (tx *transaction) findUser(name string) (iam.UserID, error) {
+	r, err := tx.nameRecord(name)
+	if id, ok := r.entity().User(); ok {
+		return id, err
+	}
+	return "", err
+}
+
+func (tx *transaction) findTeam(name string) (iam.TeamID, error) {
+	r, err := tx.nameRecord(name)
+	if id, ok := r.entity().Team(); ok {
+		return id, err
+	}
+	return "", err
+}
+
+// findServiceAccount returns nil when there is none of that name.
+func (tx *transaction) findServiceAccount(name string) (*iam.ServiceAccount, error) {
+	r, err := tx.nameRecord(name)
+	if err != nil || r == nil || r.ServiceAccount == "" {
+		return nil, err
+	}
+	return tx.serviceAccount(r.ServiceAccount)
+}
+
+// parsed reads a member that has a vocabulary.
+func parsed[T any](r *row, name string, parse func(string) (T, error)) *T {
+	s := r.text(name)
+	if s == nil {
+		return nil
+	}
+	v, err := parse(*s)
+	if err != nil {
+		r.faultf("%s: %s", name, err)
+		return nil
+	}
+	return &v
+}
+
+// within adds the faults of an object inside the row to the row's.
+func (r *row) within(name string, i int, inner *row) {
+	for _, fault := range inner.faults {
+		r.faultf("%s[%d]: %s", name, i, fault)
+	}
+}
+
+// note notes why an entry of a list was refused.
+func (r *row) note(name string, i int, err error) {
+	switch {
+	case err == nil:
+	case err == errFaulty:
+		r.faultf("%s[%d]: refers to a row that was refused", name, i)
+	default:
+		r.faultf("%s[%d]: %s", name, i, err)
+	}
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
