@@ -201,14 +201,14 @@ func (c *cache[V]) fly(s *shard[V], key flightKey, f *flight[V], look func(conte
 	f.value, f.err = a.value, a.err
 
 	s.mu.Lock()
-	c.remember(s, key, a)
+	c.remember(s, key, a, asked)
 	delete(s.flights, key)
 	s.mu.Unlock()
 	close(f.done)
 }
 
 // remember keeps an answer for as long as its sort allows. The shard is locked.
-func (c *cache[V]) remember(s *shard[V], key flightKey, a answer[V]) {
+func (c *cache[V]) remember(s *shard[V], key flightKey, a answer[V], asked time.Duration) {
 	old, had := s.present[key.digest]
 	if had && old.stamp > key.stamp {
 		return // asked before, answered after something was forgotten
@@ -233,6 +233,8 @@ func (c *cache[V]) remember(s *shard[V], key flightKey, a answer[V]) {
 		// Between half and three quarters of its life, spread by key: what was asked together is
 		// not asked together again (threats D04).
 		e.refresh = a.asOf + c.hits/2 + c.hits/4*time.Duration(key.digest[3])/256
+		// What rests on something older is not asked for with every request until that is renewed.
+		e.refresh = max(e.refresh, asked+c.hits/8)
 		c.put(s.present, key.digest, e)
 	}
 }

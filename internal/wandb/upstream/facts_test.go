@@ -408,6 +408,39 @@ func TestDemotionHoldsWithinTheBound(t *testing.T) {
 	})
 }
 
+// A project in constant use is asked for ahead of need, and so is the role that it rests on: neither
+// waits for the other's end, and none is asked for with every request.
+func TestProjectInConstantUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeServer()
+		who := basic(aliceKey)
+		entity := `{"name":"vision","isTeam":true}`
+		s.viewers[who], s.entities[who+" vision"] = alice, entity
+		s.members["vision"] = `[{"username":"alice","admin":true}]`
+		for i := range 3 {
+			s.projects[fmt.Sprintf("%s vision/p%d", who, i)] = project(fmt.Sprintf("p%d", i), "PRIVATE", entity, ``)
+		}
+		d := directory(t, s)
+		for i := range 3000 { // five minutes
+			p, err := d.PrincipalByCredential(t.Context(), apiKey(aliceKey))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, err := d.Facts(t.Context(), p, apiKey(aliceKey), "vision", fmt.Sprintf("p%d", i%(1+i/1000)))
+			if err != nil || !may(f, authz.ProjectDelete) {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := s.count("members"); n < 5 || n > 12 {
+			t.Errorf("the role was asked for %d times, want about once in 30 to 45 s", n)
+		}
+		if n := s.count("project("); n < 12 || n > 48 {
+			t.Errorf("projects were asked for %d times, want at most 8 a minute each", n)
+		}
+	})
+}
+
 func TestForgetShowsWhatWasCreated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newFakeServer()

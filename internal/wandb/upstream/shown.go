@@ -228,16 +228,22 @@ func (d *Directory) needsRole(s *shown, p *iam.Principal) bool {
 func (d *Directory) role(ctx context.Context, who asker, p *iam.Principal, team string) (iam.Role, time.Duration, error) {
 	key := digestOf(purposeRole, who.digest[:], team, p.Username)
 	stamp := d.epochs.stamp(team, "")
-	known := d.roles.now()
-	e, _, ok := d.roles.peek(key, stamp)
-	if ok {
-		known = e.asOf
-		return e.value, known, e.err
-	}
-	role, err := d.roles.fetch(ctx, key, stamp, func(ctx context.Context) answer[iam.Role] {
+	look := func(ctx context.Context) answer[iam.Role] {
 		role, err := d.askRole(ctx, who, p.Username, team)
 		return answer[iam.Role]{value: role, err: err}
-	})
+	}
+	e, due, ok := d.roles.peek(key, stamp)
+	if due {
+		d.roles.refresh(key, stamp, look)
+	}
+	if ok {
+		return e.value, e.asOf, e.err
+	}
+	known := d.roles.now()
+	role, err := d.roles.fetch(ctx, key, stamp, look)
+	if e, _, ok = d.roles.peek(key, stamp); ok {
+		known = e.asOf // older, if the look-up was somebody else's
+	}
 	return role, known, err
 }
 
