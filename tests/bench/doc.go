@@ -1,0 +1,39 @@
+// Command bench measures what the gateway costs beside plain Caddy (design section 9):
+//
+//	go run ./tests/bench
+//
+// # How it measures
+//
+// Both sides are the same binary with the same upstream behind it. "plain" has reverse_proxy alone,
+// "gateway" has wandb_gateway in front of it, with directory local in an embedded store that iam import
+// filled. Both get the same bytes over loopback, with API keys that the gateway has seen before. The two
+// proxies share one core, of which each has all while it is measured; the upstream and the load
+// share another.
+//
+// For every work load there are several rounds, and in each of them both sides are measured one
+// after the other, in an order that alternates, so that what disturbs the machine disturbs both. A
+// ratio is taken within each round; the table shows their median and range beside the medians. Ratios
+// of throughput and CPU are turned so that 1.00 is free and less is a cost; ratios of latency and
+// memory are gateway to plain.
+//
+// CPU time is what the kernel's scheduler counted for all threads of the proxy, user and system, so
+// the system calls of both connections are in it. The closed loop keeps a fixed number of
+// connections busy with one request each. The open loop sends at a fixed rate, whatever the
+// answers do: a request that could not be sent when it was due because its connection still waited
+// is timed from when it was due.
+//
+// Before anything is timed, every request is sent to both sides and the answers are compared with
+// what the upstream gives, and the gateway must refuse an unknown key and a stranger's project: a gate
+// that stands open is not worth timing. A failed request or an unexpected answer while measuring
+// makes the command fail.
+//
+// # What it does not measure
+//
+// TLS, HTTP/2, compression and access logs, which are off on both sides and cost both the same; the
+// first request of a key (go test -bench, and the store's own benchmarks); other
+// directories, stores and upstream_credentials; more than one core; a network. Throughput is as noisy
+// as the machine; CPU time per request is steadier and the number to trust. With -null both sides are
+// plain Caddy, and what differs from 1.00 is noise.
+//
+// The command needs Linux, for /proc, and taskset (util-linux), for the cores.
+package main

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// options are the command's flags.
+type options struct {
+	plan
+	keys                int
+	binary              string
+	null                bool
+	profiles            string
+	proxyCore, loadCore int
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.rounds, "rounds", 7, "rounds for each work load")
+	flag.DurationVar(&o.duration, "duration", 2*time.Second, "how long each side is measured in a round")
+	flag.DurationVar(&o.warmUp, "warmup", 300*time.Millisecond, "how long each side is warmed up before that")
+	flag.IntVar(&o.connections, "connections", 16, "keep-alive connections")
+	flag.IntVar(&o.rate, "rate", 1000, "requests each second in the open loop")
+	flag.IntVar(&o.keys, "keys", 10000, "API keys in the directory, all of which are used once")
+	flag.StringVar(&o.binary, "binary", "", "the wandb-gateway to measure, in place of building one")
+	flag.BoolVar(&o.null, "null", false, "measure plain Caddy against itself: the noise of this machine")
+	flag.StringVar(&o.profiles, "profiles", "", "folder for CPU profiles of the gateway under each work load, taken after measuring")
+	flag.IntVar(&o.proxyCore, "proxy-core", 1, "the core of the proxies")
+	flag.IntVar(&o.loadCore, "load-core", 0, "the core of the load and the upstream")
+	upstream := flag.String(upstreamFlag, "", "serve as the upstream at this address (the command starts itself so)")
+	flag.Parse()
+
+	if *upstream != "" {
+		exit(serveUpstream(*upstream))
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	exit(run(ctx, o, os.Stdout, os.Stderr))
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// run prints the report to out and what it does meanwhile to progress.
+func run(ctx context.Context, o options, out, progress io.Writer) error {
+	if o.rounds < 1 || o.connections < 1 || o.rate < 1 || o.keys < 2*keysEach*teamSize {
+		return fmt.Errorf("rounds, connections and rate are at least 1, keys at least %d, so that there are two teams", 2*keysEach*teamSize)
+	}
+	folder, err := os.MkdirTemp("", "bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	if o.binary == "" {
+		fmt.Fprintln(progress, "building the gateway")
+		if o.binary, err = buildGateway(ctx, folder, progress); err != nil {
+			return err
+		}
+	}
+	if o.binary, err = filepath.Abs(o.binary); err != nil {
+		return err
+	}
+	b := bench{options: o, population: population{o.keys}, folder: folder, progress: progress}
+	defer b.stop()
+	if err := b.start(ctx); err != nil {
+		return err
+	}
+	if err := b.measureAll(ctx); err != nil {
+		return err
+	}
+	b.print(out)
+	if err := b.profile(ctx); err != nil {
+		return err
+	}
+	return b.failure()
+}
+
+// bench is one run of the command.
+type bench struct {
+	options
+	population population
+	folder     string
+	progress   io.Writer
+
+	processes      []*process
+	upstream       string
+	plain, gateway *side
+	workloads      []workload
+
+	results  []result
+	openLoop result
+	moments  []memories
+}
+
+// start starts everything and makes sure that it does what it should.
+func (b *bench) start(ctx context.Context) error {
+	if err := b.startUpstream(ctx); err != nil {
+		return err
+	}
+	var err error
+	if b.plain, err = b.keep(startPlain(ctx, "plain", b.binary, filepath.Join(b.folder, "plain"), b.upstream, b.proxyCore)); err != nil {
+		return err
+	}
+	if b.null {
+		b.gateway, err = b.keep(startPlain(ctx, "plain again", b.binary, filepath.Join(b.folder, "again"), b.upstream, b.proxyCore))
+	} else {
+		began := time.Now()
+		b.gateway, err = b.keep(startGateway(ctx, b.binary, filepath.Join(b.folder, "gateway"), b.upstream, b.proxyCore, b.population))
+		fmt.Fprintf(b.progress, "the gateway started and imported %d keys in %s\n", b.keys, time.Since(began).Round(time.Millisecond))
+	}
+	if err != nil {
+		return err
+	}
+	// From here on this process is the load, on one core with the upstream.
+	if err := pinSelf(b.loadCore); err != nil {
+		return err
+	}
+	runtime.GOMAXPROCS(1)
+	b.workloads = workloads(b.population)
+	for i := range b.workloads {
+		if err := b.workloads[i].learn(ctx, b.upstream, b.plain, b.gateway); err != nil {
+			return err
+		}
+	}
+	if b.null {
+		return nil
+	}
+	return guarded(ctx, b.gateway, b.population)
+}
+
+func (b *bench) startUpstream(ctx context.Context) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if b.upstream, err = freeAddress(); err != nil {
+		return err
+	}
+	p, err := start(ctx, "upstream", filepath.Join(b.folder, "upstream"), b.loadCore, self, "-"+upstreamFlag, b.upstream)
+	if err != nil {
+		return err
+	}
+	b.processes = append(b.processes, p)
+	return p.listening(ctx, b.upstream)
+}
+
+// keep remembers to stop a side, also one that failed half-way.
+func (b *bench) keep(s *side, err error) (*side, error) {
+	if s != nil && s.process != nil {
+		b.processes = append(b.processes, s.process)
+	}
+	return s, err
+}
+
+func (b *bench) stop() {
+	for _, p := range b.processes {
+		p.stop()
+	}
+}
+
+// measureAll runs every work load, and looks at memory between.
+func (b *bench) measureAll(ctx context.Context) error {
+	if err := b.weigh("after start", ""); err != nil {
+		return err
+	}
+	if err := touch(ctx, b.population, b.plain, b.gateway); err != nil {
+		return err
+	}
+	if err := b.weigh(fmt.Sprintf("after %d keys", b.keys), ""); err != nil {
+		return err
+	}
+	progress := func(line string) { fmt.Fprintln(b.progress, line) }
+	for _, w := range b.workloads {
+		r, err := b.compare(ctx, b.plain, b.gateway, w, (*clients).closedLoop, progress)
+		if err != nil {
+			return err
+		}
+		b.results = append(b.results, r)
+	}
+	open := func(c *clients, d time.Duration) outcome { return c.openLoop(d, b.rate) }
+	var err error
+	if b.openLoop, err = b.compare(ctx, b.plain, b.gateway, b.workloads[0], open, progress); err != nil {
+		return err
+	}
+	if err := touch(ctx, b.population, b.plain, b.gateway); err != nil {
+		return err
+	}
+	return b.weigh(fmt.Sprintf("after all loads, %d keys in use", b.keys), "≤ +15")
+}
+
+// weigh looks at both sides' memory.
+func (b *bench) weigh(when, target string) error {
+	plain, err := memoryOf(b.plain.pid())
+	if err != nil {
+		return b.plain.failed(err)
+	}
+	gateway, err := memoryOf(b.gateway.pid())
+	if err != nil {
+		return b.gateway.failed(err)
+	}
+	b.moments = append(b.moments, memories{when, plain, gateway, target})
+	return nil
+}
+
+// print writes the report.
+func (b *bench) print(out io.Writer) {
+	var rows []row
+	for i := range b.results {
+		rows = append(rows, b.results[i].rows()...)
+	}
+	rows = append(rows, b.openLoop.openLoopRows(b.rate)...)
+	printTable(out, b.plain.name, b.gateway.name, rows)
+	fmt.Fprintln(out)
+	printMemory(out, b.plain.name, b.gateway.name, b.moments)
+	fmt.Fprintf(out, "\nMedians of %d rounds of %s on %d connections; %d requests, %d of them failed.\n",
+		b.rounds, b.duration, b.connections, b.requests(), b.failures())
+	printBusy(out, b.results)
+	printMachine(out)
+}
+
+func (b *bench) all() []result { return append(b.results[:len(b.results):len(b.results)], b.openLoop) }
+
+func (b *bench) requests() (n int) {
+	for _, r := range b.all() {
+		n += r.requests + r.failures
+	}
+	return n
+}
+
+func (b *bench) failures() (n int) {
+	for _, r := range b.all() {
+		n += r.failures
+	}
+	return n
+}
+
+// failure is an error when any request failed: numbers with errors among them are worth nothing.
+func (b *bench) failure() error {
+	if b.failures() == 0 {
+		return nil
+	}
+	err := fmt.Errorf("%d requests failed; the numbers do not count", b.failures())
+	for _, r := range b.all() {
+		err = errors.Join(err, r.failure)
+	}
+	return err
+}
