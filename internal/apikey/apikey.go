@@ -11,6 +11,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"hash/crc32"
 	"strings"
 
@@ -37,7 +38,7 @@ func Mint() (iam.Secret, iam.KeyID) {
 	var b [randomBytes]byte
 	rand.Read(b[:]) // never fails (crypto/rand)
 	random := hex.EncodeToString(b[:])
-	return iam.NewSecret(prefix + random + checksum(random)), iam.KeyID(random[:idDigits])
+	return iam.NewSecret(prefix + random + fmt.Sprintf("%08x", checksum(random))), iam.KeyID(random[:idDigits])
 }
 
 // ID returns the id of a key of any form, by which people name it in lists and commands: the first
@@ -86,21 +87,27 @@ func minted(s string) bool {
 	if len(s) != mintedLength || !lowerHex(s[len(prefix):]) {
 		return false
 	}
-	random := s[len(prefix) : len(prefix)+randomDigits]
-	return checksum(random) == s[len(prefix)+randomDigits:]
+	body := s[len(prefix):]
+	sum := checksum(body[:randomDigits])
+	for i := range sumDigits {
+		if body[randomDigits+i] != sumDigit(sum, i) {
+			return false
+		}
+	}
+	return true
 }
 
-// checksum guards against typing errors, not against people: anybody can compute it.
-func checksum(random string) string {
-	var text [randomDigits]byte
-	copy(text[:], random)
-	sum := crc32.ChecksumIEEE(text[:])
-	var digits [sumDigits]byte
-	for i := range digits {
-		digits[i] = "0123456789abcdef"[sum>>(28-4*i)&0xf]
+// checksum is CRC-32 (IEEE) of the digits. It guards against typing errors, not against people:
+// anybody can compute it. hash/crc32 would do, at the price of an allocation on every request.
+func checksum(random string) uint32 {
+	sum := ^uint32(0)
+	for i := range len(random) {
+		sum = crc32.IEEETable[byte(sum)^random[i]] ^ sum>>8
 	}
-	return string(digits[:])
+	return ^sum
 }
+
+func sumDigit(sum uint32, i int) byte { return "0123456789abcdef"[sum>>(28-4*i)&0xf] }
 
 func jwtShaped(s string) bool {
 	dots, part := 0, 0
