@@ -7,6 +7,17 @@ import (
 	"github.com/vektah/gqlparser/v2/parser"
 )
 
+// HasRoot reports whether a root field of that name is selected, whatever its alias and conditions.
+// It costs nothing, where Roots decodes every argument.
+func (c *Call) HasRoot(name string) bool {
+	for _, n := range c.op.roots {
+		if n.name == name {
+			return true
+		}
+	}
+	return false
+}
+
 // Roots returns the root fields in the order in which they are answered.
 func (c *Call) Roots() []Root { return c.selected(c.op.roots) }
 
@@ -59,24 +70,21 @@ func (c *Call) Body(o BodyOptions) ([]byte, error) {
 	return c.encode(quoteJSON(nil, text), used), nil
 }
 
-// drop returns the response keys of the root fields that do not go upstream, and how many do.
+// drop returns the response keys of the root fields that do not go upstream, and how many do. Root
+// fields that are left out by a condition are not asked for, and stay.
 func (c *Call) drop(wanted func(Root) bool) (keys map[string]bool, left int) {
-	roots := c.Roots()
 	if wanted == nil {
 		return nil, len(c.op.roots)
 	}
-	for _, root := range roots {
-		if wanted(root) {
-			if keys == nil {
-				keys = make(map[string]bool)
-			}
-			keys[root.ResponseKey] = true
-			continue
+	for _, n := range c.op.roots {
+		switch {
+		case !c.included(n) || !wanted(Root{Name: n.name, ResponseKey: n.key, Type: n.typ}):
+			left++
+		case keys == nil:
+			keys = map[string]bool{n.key: true}
+		default:
+			keys[n.key] = true
 		}
-		left++
-	}
-	if len(roots) == 0 {
-		return nil, len(c.op.roots)
 	}
 	return keys, left
 }

@@ -137,24 +137,29 @@ func (c *Call) scan() error {
 	default:
 		return s.malformed("it must be a JSON object")
 	}
-	var names [8]memberName
-	s.names = names[:0]
-	var variables, extensions span
-	err := s.object(func(name memberName, value span) error {
-		switch s.text(name) {
-		case "query":
-			c.query = value
-		case "operationName":
-			c.operationName = value
-		case "variables":
-			variables = value
-		case "extensions":
-			extensions, c.altered = value, true
+	s.names = make([]memberName, 0, 32)
+	var extensions span
+	err := s.object(func(name memberName) (err error) {
+		from := s.pos
+		switch {
+		case s.is(name, "query"):
+			err = s.value()
+			c.query = span{from, s.pos}
+		case s.is(name, "operationName"):
+			err = s.value()
+			c.operationName = span{from, s.pos}
+		case s.is(name, "variables"):
+			return c.scanVariables(&s)
+		case s.is(name, "extensions"):
+			err = s.value()
+			extensions, c.altered = span{from, s.pos}, true
 		default:
 			c.altered = true
-			return c.lookAlike(s.text(name))
+			if err = c.lookAlike(s.text(name)); err == nil {
+				err = s.value()
+			}
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		return err
@@ -162,10 +167,30 @@ func (c *Call) scan() error {
 	if err := s.end(); err != nil {
 		return err
 	}
-	if err := c.checkMembers(extensions); err != nil {
-		return err
+	return c.checkMembers(extensions)
+}
+
+// scanVariables validates the variables and notes where each stands.
+func (c *Call) scanVariables(s *scanner) error {
+	switch s.peek() {
+	case '{':
+	case 'n':
+		return s.value()
+	default:
+		return s.malformed("the member `variables` must be an object or null")
 	}
-	return c.readVariables(variables)
+	c.variables = make([]bodyVariable, 0, 24)
+	return s.object(func(name memberName) error {
+		if len(c.variables) == maxVariables {
+			return wrongArgument("variables", "holds too many variables")
+		}
+		from := s.pos
+		if err := s.value(); err != nil {
+			return err
+		}
+		c.variables = append(c.variables, bodyVariable{name.span, span{from, s.pos}})
+		return nil
+	})
 }
 
 // lookAlike refuses members that a server which ignores case would take for one it knows.
@@ -191,27 +216,6 @@ func (c *Call) checkMembers(extensions span) error {
 	}
 	if !c.operationName.empty() && c.body[c.operationName.from] != '"' && c.body[c.operationName.from] != 'n' {
 		return s.malformed("the member `operationName` must be a string or null")
-	}
-	return nil
-}
-
-func (c *Call) readVariables(variables span) error {
-	if variables.empty() || c.body[variables.from] == 'n' {
-		return nil
-	}
-	s := scanner{data: c.body, pos: variables.from}
-	if s.peek() != '{' {
-		return s.malformed("the member `variables` must be an object or null")
-	}
-	if s.data[variables.from+1] != '}' {
-		c.variables = make([]bodyVariable, 0, 24)
-	}
-	eachMember(c.body, variables.from, func(name, value span) bool {
-		c.variables = append(c.variables, bodyVariable{name, value})
-		return len(c.variables) <= maxVariables
-	})
-	if len(c.variables) > maxVariables {
-		return wrongArgument("variables", "holds too many variables")
 	}
 	return nil
 }
@@ -273,7 +277,8 @@ type Root = Field
 type BodyOptions struct {
 	// DefaultEntity is filled in where the client left the entity out.
 	DefaultEntity string
-	// Drop tells the root fields that the gateway answers itself; nil drops none.
+	// Drop tells the root fields that the gateway answers itself, by name and response key; their
+	// arguments and fields are not given. nil drops none.
 	Drop func(Root) bool
 }
 

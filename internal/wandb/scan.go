@@ -82,7 +82,7 @@ func (s *scanner) value() error {
 		_, err := s.str()
 		return err
 	case c == '{':
-		return s.object(func(memberName, span) error { return nil })
+		return s.object(func(memberName) error { return s.value() })
 	case c == '[':
 		return s.array()
 	case c == '-' || '0' <= c && c <= '9':
@@ -108,8 +108,8 @@ func (s *scanner) open() error {
 	return nil
 }
 
-// object validates an object and hands each member to visit.
-func (s *scanner) object(visit func(name memberName, value span) error) error {
+// object validates an object. It calls visit at the value of each member, which visit moves behind.
+func (s *scanner) object(visit func(name memberName) error) error {
 	if err := s.open(); err != nil {
 		return err
 	}
@@ -134,11 +134,7 @@ func (s *scanner) object(visit func(name memberName, value span) error) error {
 		}
 		s.pos++
 		s.space()
-		from := s.pos
-		if err := s.value(); err != nil {
-			return err
-		}
-		if err := visit(name, span{from, s.pos}); err != nil {
+		if err := visit(name); err != nil {
 			return err
 		}
 		s.space()
@@ -214,6 +210,14 @@ func lower(c byte) byte {
 	return c
 }
 
+// is reports whether the name says text.
+func (s *scanner) is(n memberName, text string) bool {
+	if n.plain {
+		return string(n.span.of(s.data)) == text
+	}
+	return s.text(n) == text
+}
+
 // text returns the name with its escapes resolved.
 func (s *scanner) text(n memberName) string { return unquote(n.span.of(s.data)) }
 
@@ -280,6 +284,9 @@ var stringStop = func() (t [256]bool) {
 	return t
 }()
 
+// shortEscape marks what may follow a backslash, except u.
+var shortEscape = [256]bool{'"': true, '\\': true, '/': true, 'b': true, 'f': true, 'n': true, 'r': true, 't': true}
+
 // str validates the string at pos; plain is true if it is ASCII and has no escape.
 func (s *scanner) str() (plain bool, err error) {
 	data, i := s.data, s.pos+1
@@ -297,6 +304,11 @@ func (s *scanner) str() (plain bool, err error) {
 			return plain, nil
 		case c == '\\':
 			plain = false
+			// Most escapes are of this kind: documents and configurations are full of \n and \".
+			if i+1 < len(data) && shortEscape[data[i+1]] {
+				i += 2
+				continue
+			}
 			n := escapeLen(data[i:])
 			if n == 0 {
 				s.pos = i
@@ -324,10 +336,10 @@ func escapeLen(b []byte) int {
 	if len(b) < 2 {
 		return 0
 	}
-	switch b[1] {
-	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+	switch {
+	case shortEscape[b[1]]:
 		return 2
-	case 'u':
+	case b[1] == 'u':
 		r, ok := hex4(b[2:])
 		switch {
 		case !ok:
