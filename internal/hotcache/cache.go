@@ -162,7 +162,10 @@ func (c *Cache) Commit(ctx context.Context, writes ...store.Write) (store.Revisi
 	if errors.Is(err, store.ErrConflict) {
 		return 0, err
 	}
-	// After any other error the outcome is unknown: forgetting is right in either case.
+	if err == nil && c.progress.knows(revision) {
+		return revision, nil // Watch was faster
+	}
+	// After an error the outcome is unknown: forgetting is right in either case.
 	for _, w := range writes {
 		c.stripes.raise(c.hash(w.Key))
 	}

@@ -103,6 +103,9 @@ func (c *Cache) apply(ctx context.Context, change store.Change) {
 		c.forget(ctx)
 		return
 	}
+	if c.progress.knows(change.Revision) {
+		return // our own commit, mostly: what was cached since then is good
+	}
 	for _, key := range change.Keys {
 		c.stripes.raise(c.hash(key))
 	}

@@ -50,6 +50,14 @@ func (p *progress) mark(r store.Revision) bool {
 	return len(p.ahead) <= maxAhead
 }
 
+// knows reports whether the stripes of that commit have been raised.
+func (p *progress) knows(r store.Revision) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ahead := p.ahead[r]
+	return ahead || r <= p.applied
+}
+
 // reach records that all commits up to r are taken into account.
 func (p *progress) reach(r store.Revision) {
 	p.mu.Lock()
