@@ -9,6 +9,8 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 
@@ -26,6 +28,9 @@ type MasterKey struct {
 	key [MasterKeyBytes]byte
 	set bool
 }
+
+// Format says REDACTED for every verb: those that are not for strings would print the bytes.
+func (MasterKey) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
 
 // String says REDACTED.
 func (MasterKey) String() string { return redacted }

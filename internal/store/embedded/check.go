@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/store"
 )
@@ -281,8 +282,8 @@ func (c *checker) walk(root uint64, visit func(key, value []byte, isBucket bool)
 	return w.page(root, bounds{}, 0)
 }
 
-// page returns the bytes of a page with its overflow, and marks them as used.
-func (c *checker) page(id uint64) ([]byte, error) {
+// page reads a page with its overflow, into buffer if that is large enough, and marks it as used.
+func (c *checker) page(id uint64, buffer []byte) ([]byte, error) {
 	if id >= c.meta.pages {
 		return nil, fmt.Errorf("page %d does not exist", id)
 	}
@@ -300,7 +301,7 @@ func (c *checker) page(id uint64) ([]byte, error) {
 		}
 		c.used[i] = true
 	}
-	page := make([]byte, int64(run)*c.meta.pageBytes)
+	page := slices.Grow(buffer[:0], int(run)*int(c.meta.pageBytes))[:int(run)*int(c.meta.pageBytes)]
 	if _, err := c.file.ReadAt(page, int64(id)*c.meta.pageBytes); err != nil {
 		return nil, fmt.Errorf("page %d cannot be read: %w", id, err)
 	}
@@ -313,7 +314,7 @@ func (c *checker) checkFreelist() error {
 	if c.meta.freelist == noFreelist {
 		return errors.New("it has no list of free pages")
 	}
-	page, err := c.page(c.meta.freelist)
+	page, err := c.page(c.meta.freelist, nil)
 	if err != nil {
 		return err
 	}
@@ -355,16 +356,19 @@ func (b bounds) hold(key []byte) bool {
 type walker struct {
 	c     *checker
 	visit func(key, value []byte, isBucket bool) error
+	// pages are the one page of each depth that is being looked at: those above are still in use.
+	pages [maxDepth + 1][]byte
 }
 
 func (w *walker) page(id uint64, b bounds, depth int) error {
 	if depth > maxDepth {
 		return errors.New("its pages are nested too deeply")
 	}
-	page, err := w.c.page(id)
+	page, err := w.c.page(id, w.pages[depth])
 	if err != nil {
 		return err
 	}
+	w.pages[depth] = page
 	switch flags := native.Uint16(page[8:]); flags {
 	case branchPage:
 		return w.branch(page, b, depth)
