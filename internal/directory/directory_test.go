@@ -66,6 +66,14 @@ func (h *house) ok(err error) {
 	}
 }
 
+// check is ok for other goroutines than the test's.
+func (h *house) check(err error) {
+	h.Helper()
+	if err != nil {
+		h.Errorf("unexpected: %v", err)
+	}
+}
+
 func (h *house) user(name string) iam.UserID {
 	h.Helper()
 	c, err := h.CreateUser(context.Background(), directory.NewUser{Username: name, Email: name + "@acme.test"})

@@ -18,9 +18,19 @@ const (
 	maxMembers       = 64
 )
 
+// The kinds of JSON values, in the words of messages.
+const (
+	anObject = "an object"
+	aList    = "a list"
+	aString  = "a string"
+	aNumber  = "a number"
+	aBoolean = "true or false"
+	aNull    = "null"
+)
+
 // value is one JSON value. Which of its parts count depends on its kind.
 type value struct {
-	kind    string // object, list, text, number, truth or null
+	kind    string
 	text    string
 	truth   bool
 	items   []value
@@ -66,18 +76,18 @@ func (p *documentParser) value(depth int) (value, error) {
 		}
 		return p.list(depth)
 	case string:
-		return value{kind: "text", text: t}, nil
+		return value{kind: aString, text: t}, nil
 	case json.Number:
-		return value{kind: "number", text: t.String()}, nil
+		return value{kind: aNumber, text: t.String()}, nil
 	case bool:
-		return value{kind: "truth", truth: t}, nil
+		return value{kind: aBoolean, truth: t}, nil
 	default:
-		return value{kind: "null"}, nil
+		return value{kind: aNull}, nil
 	}
 }
 
 func (p *documentParser) object(depth int) (value, error) {
-	v := value{kind: "object"}
+	v := value{kind: anObject}
 	for p.tokens.More() {
 		token, err := p.tokens.Token()
 		if err != nil {
@@ -103,7 +113,7 @@ func (p *documentParser) object(depth int) (value, error) {
 }
 
 func (p *documentParser) list(depth int) (value, error) {
-	v := value{kind: "list"}
+	v := value{kind: aList}
 	for p.tokens.More() {
 		item, err := p.value(depth + 1)
 		if err != nil {
@@ -169,7 +179,7 @@ func (r *row) ask(name, kind string) (*value, bool) {
 		return nil, false
 	}
 	if v.kind != kind {
-		r.faultf("%s is a %s and must be a %s", name, v.kind, kind)
+		r.faultf("%s is %s and must be %s", name, v.kind, kind)
 		return nil, false
 	}
 	return v, true
@@ -177,7 +187,7 @@ func (r *row) ask(name, kind string) (*value, bool) {
 
 // text returns nil for a member that is not there.
 func (r *row) text(name string) *string {
-	if v, ok := r.ask(name, "text"); ok {
+	if v, ok := r.ask(name, aString); ok {
 		return &v.text
 	}
 	return nil
@@ -188,28 +198,28 @@ func (r *row) needText(name string) string {
 	if s := r.text(name); s != nil && *s != "" {
 		return *s
 	}
-	if v, ok := r.value.member(name); !ok || v.kind == "text" {
+	if v, ok := r.value.member(name); !ok || v.kind == aString {
 		r.faultf("%s is missing", name)
 	}
 	return ""
 }
 
 func (r *row) truth(name string) *bool {
-	if v, ok := r.ask(name, "truth"); ok {
+	if v, ok := r.ask(name, aBoolean); ok {
 		return &v.truth
 	}
 	return nil
 }
 
 func (r *row) texts(name string) *[]string {
-	v, ok := r.ask(name, "list")
+	v, ok := r.ask(name, aList)
 	if !ok {
 		return nil
 	}
 	list := []string{}
 	for i, item := range v.items {
-		if item.kind != "text" {
-			r.faultf("%s[%d] is a %s and must be a text", name, i, item.kind)
+		if item.kind != aString {
+			r.faultf("%s[%d] is %s and must be a string", name, i, item.kind)
 			continue
 		}
 		list = append(list, item.text)
@@ -217,18 +227,14 @@ func (r *row) texts(name string) *[]string {
 	return &list
 }
 
-// rows calls f with every object of a list, and reports whether the list is there.
+// rows calls f with every item of a list, and reports whether the list is there.
 func (r *row) rows(name string, f func(i int, item *row)) bool {
-	v, ok := r.ask(name, "list")
+	v, ok := r.ask(name, aList)
 	if !ok {
 		return false
 	}
 	for i, item := range v.items {
-		in := &row{value: item}
-		if item.kind != "object" {
-			in.faultf("is a %s and must be an object", item.kind)
-		}
-		f(i, in)
+		f(i, &row{value: item})
 	}
 	return true
 }
@@ -237,7 +243,7 @@ func (r *row) rows(name string, f func(i int, item *row)) bool {
 func (r *row) unknown() {
 	for _, m := range r.value.members {
 		if !slices.Contains(r.asked, m.name) {
-			r.faultf("%q is no member of such a row: use %s", clip(m.name), strings.Join(r.asked, ", "))
+			r.faultf("%q is not known here: use %s", clip(m.name), strings.Join(r.asked, ", "))
 		}
 	}
 }

@@ -61,8 +61,8 @@ func (d *Directory) Import(ctx context.Context, file []byte, o ImportOptions) (I
 	if err != nil {
 		return ImportResult{}, importRefused([]string{err.Error()})
 	}
-	if document.kind != "object" {
-		return ImportResult{}, importRefused([]string{"the file is a " + document.kind + " and must be an object"})
+	if document.kind != anObject {
+		return ImportResult{}, importRefused([]string{"the file is " + document.kind + " and must be an object"})
 	}
 	var im *importer
 	err = d.change(ctx, func(tx *transaction) error {
@@ -187,7 +187,7 @@ func (im *importer) judge(r *row, err error) error {
 		return err
 	}
 	im.bad[r.key] = true
-	if err != nil && !errors.Is(err, errFaulty) {
+	if err != nil && err != errFaulty {
 		r.faultf("%s", err)
 	}
 	label := r.label
@@ -212,10 +212,13 @@ var errFaulty = iam.Invalidf("the row has faults")
 func (im *importer) begin(r *row, kind, name, key string) error {
 	r.unknown()
 	r.name, r.key = name, kind+"/"+key
-	if first, twice := im.named[r.key]; twice {
+	if first, twice := im.named[r.key]; twice && name != "" {
 		r.faultf("is in the file already, as %s", first)
 	}
 	im.named[r.key] = r.label
+	if r.value.kind != anObject {
+		r.faults = []string{"is " + r.value.kind + " and must be an object"}
+	}
 	if len(r.faults) > 0 {
 		return errFaulty
 	}

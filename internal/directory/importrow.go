@@ -161,9 +161,11 @@ func (im *importer) team(r *row) error {
 			return err
 		}
 		r.note("members", i, err)
-		kept = append(kept, user)
+		if err == nil {
+			kept = append(kept, user)
+		}
 	}
-	if len(r.faults) > 0 {
+	if len(kept) < len(members) {
 		return errFaulty
 	}
 	if im.options.Prune && listed {
@@ -279,15 +281,17 @@ func (im *importer) project(r *row) error {
 		}
 		c.Owner = &ref
 	}
+	if err := im.tx.setProject(p, c); err != nil {
+		return err
+	}
 	if replace {
 		members, err := im.projectMembers(r, p, listed)
 		if err != nil {
 			return err
 		}
-		c.Members = &members
-	}
-	if err := im.tx.setProject(p, c); err != nil {
-		return err
+		if err := im.tx.setProjectMembers(p, members); err != nil {
+			return err
+		}
 	}
 	im.count("project", r.name, created, im.tx.changes != before)
 	return nil
@@ -307,13 +311,16 @@ func (im *importer) projectMembers(r *row, p *iam.Project, listed []projectMembe
 		if err == nil && slices.ContainsFunc(members, func(other iam.ProjectMember) bool { return other.Principal == entry.Principal }) {
 			err = iam.Invalidf("is in the list twice")
 		}
-		if err != nil && !refusal(err) {
+		if err == nil {
+			members = append(members, entry)
+			continue
+		}
+		if !refusal(err) {
 			return nil, err
 		}
 		r.note("members", i, err)
-		members = append(members, entry)
 	}
-	if len(r.faults) > 0 {
+	if len(members) < len(listed) {
 		return nil, errFaulty
 	}
 	return members, nil
@@ -334,23 +341,26 @@ func (im *importer) projectMember(p *iam.Project, m projectMember) (entry iam.Pr
 			return entry, err
 		}
 	}
-	if was, there := p.Member(entry.Principal); there && m.role == nil {
+	set(&entry.Role, m.role)
+	was, there := p.Member(entry.Principal)
+	if there && was == entry {
+		return entry, nil
+	}
+	if there && m.role == nil {
 		// A role that a View-Only team role beats at present (PROLE-9) is not exported, and stays.
-		if team, _ := p.Entity.Team(); was.Role != "" {
-			_, teamRole, err := im.tx.placeInTeam(team, entry.Principal)
-			if err != nil || teamRole == iam.RoleViewer {
-				return was, err
-			}
+		team, _ := p.Entity.Team()
+		_, teamRole, err := im.tx.placeInTeam(team, entry.Principal)
+		if err != nil || teamRole == iam.RoleViewer {
+			return was, err
 		}
 	}
-	set(&entry.Role, m.role)
-	return entry, nil
+	return im.tx.judgeProjectMember(p, entry)
 }
 
 func (im *importer) apiKey(r *row) error {
 	owner, name, key, id := r.needText("owner"), r.text("name"), r.text("key"), r.text("id")
 	r.text("created") // exported for people
-	label, at := orElse(deref(id), deref(name)), r.label
+	at := r.label
 	var sum string
 	if key != nil {
 		hash := im.tx.d.hashKey(iam.NewSecret(*key))
@@ -359,7 +369,7 @@ func (im *importer) apiKey(r *row) error {
 	} else if id == nil {
 		r.faultf("key is missing: give the key, or as in an export its id")
 	}
-	if err := im.begin(r, "api_key", label, at); err != nil {
+	if err := im.begin(r, "api_key", owner, at); err != nil {
 		return err
 	}
 	ref, err := im.principalNamed(owner)
@@ -530,18 +540,17 @@ func parsed[T any](r *row, name string, parse func(string) (T, error)) *T {
 
 // within adds the faults of an object inside the row to the row's.
 func (r *row) within(name string, i int, inner *row) {
+	if inner.value.kind != anObject {
+		inner.faults = []string{"is " + inner.value.kind + " and must be an object"}
+	}
 	for _, fault := range inner.faults {
 		r.faultf("%s[%d]: %s", name, i, fault)
 	}
 }
 
-// note notes why an entry of a list was refused.
+// note notes why an entry of a list was refused, unless that is reported elsewhere.
 func (r *row) note(name string, i int, err error) {
-	switch {
-	case err == nil:
-	case err == errFaulty:
-		r.faultf("%s[%d]: refers to a row that was refused", name, i)
-	default:
+	if err != nil && err != errFaulty {
 		r.faultf("%s[%d]: %s", name, i, err)
 	}
 }

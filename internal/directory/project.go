@@ -161,6 +161,9 @@ func (tx *transaction) createProject(n NewProject) (*iam.Project, error) {
 	if !iam.ValidProjectName(n.Name) {
 		return nil, invalidProjectName(n.Name)
 	}
+	if n.Visibility > iam.VisibilityOpen {
+		return nil, invalidVisibility(n.Visibility)
+	}
 	if err := tx.standingEntity(n.Entity); err != nil {
 		return nil, err
 	}
@@ -238,7 +241,7 @@ func (tx *transaction) setProject(p *iam.Project, c ProjectChange) error {
 func setVisibility(p *iam.Project, v iam.Visibility) error {
 	switch {
 	case v > iam.VisibilityOpen:
-		return iam.Invalidf("%s is no visibility: use open, public, team or restricted", v)
+		return invalidVisibility(v)
 	case v == p.Visibility:
 		return nil
 	case p.Visibility == iam.VisibilityRestricted && v != iam.VisibilityTeam:
@@ -402,4 +405,8 @@ func without(members []iam.ProjectMember, who iam.PrincipalRef) []iam.ProjectMem
 
 func invalidProjectName(name string) error {
 	return iam.Invalidf("%q is not a project name: use 1 to 128 bytes without / \\ # ? %% : and control characters", clip(name))
+}
+
+func invalidVisibility(v iam.Visibility) error {
+	return iam.Invalidf("%s is no visibility: use open, public, team or restricted", v)
 }
