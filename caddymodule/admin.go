@@ -19,20 +19,11 @@ import (
 const adminPrefix = "/wandb_gateway/iam"
 
 // adminRoutes adds the gateway's routes to Caddy's admin endpoint.
-type adminRoutes struct{ app *App }
+type adminRoutes struct{}
 
 // CaddyModule implements caddy.Module.
 func (*adminRoutes) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "admin.api.wandb_gateway", New: func() caddy.Module { return new(adminRoutes) }}
-}
-
-// Provision finds the app of the running configuration, if it has one.
-func (a *adminRoutes) Provision(ctx caddy.Context) error {
-	app, err := ctx.AppIfConfigured("wandb_gateway")
-	if err == nil {
-		a.app = app.(*App)
-	}
-	return nil
 }
 
 // Routes implements caddy.AdminRouter.
@@ -56,12 +47,13 @@ func (a *adminRoutes) serve(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *adminRoutes) answer(r *http.Request) (any, error) {
-	var services *services
-	if a.app != nil {
-		services = a.app.running()
-	}
-	if services == nil {
+	app := started.latest()
+	if app == nil {
 		return nil, iam.NotFoundf("this server has no wandb_gateway in its configuration, or is just starting")
+	}
+	services := app.running()
+	if services == nil {
+		return nil, iam.Unavailable("the gateway is just stopping", nil)
 	}
 	service := admin.New(services.directory)
 	path := strings.TrimPrefix(r.URL.Path, adminPrefix)
@@ -70,7 +62,7 @@ func (a *adminRoutes) answer(r *http.Request) (any, error) {
 		case "/export":
 			return service.Export(r.Context())
 		case "/doctor":
-			return a.app.doctor(r.Context())
+			return app.doctor(r.Context())
 		}
 		return nil, iam.NotFoundf("there is nothing at %s", r.URL.Path)
 	}
@@ -93,6 +85,5 @@ func (a *adminRoutes) answer(r *http.Request) (any, error) {
 
 // Interface guards.
 var (
-	_ caddy.Provisioner = (*adminRoutes)(nil)
 	_ caddy.AdminRouter = (*adminRoutes)(nil)
 )

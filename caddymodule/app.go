@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -239,11 +240,13 @@ func (a *App) Start() error {
 			return errors.Join(err, a.release())
 		}
 	}
+	started.add(a)
 	return nil
 }
 
 // Stop lets go of the store; it closes when no newer configuration uses it.
 func (a *App) Stop() error {
+	started.remove(a)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.release()
@@ -272,6 +275,37 @@ func (a *App) running() *services {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.services
+}
+
+// started are the apps that run, the latest last. During a reload there are two; the admin endpoint
+// of a configuration that then fails to load must speak of the one that stays.
+var started runningApps
+
+type runningApps struct {
+	mu   sync.Mutex
+	apps []*App
+}
+
+func (r *runningApps) add(a *App) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.apps = append(r.apps, a)
+}
+
+func (r *runningApps) remove(a *App) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.apps = slices.DeleteFunc(r.apps, func(other *App) bool { return other == a })
+}
+
+// latest returns the app that serves, nil if none does.
+func (r *runningApps) latest() *App {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.apps) == 0 {
+		return nil
+	}
+	return r.apps[len(r.apps)-1]
 }
 
 // Interface guards.

@@ -149,13 +149,22 @@ func buildIAM(root *cobra.Command) {
 	for _, v := range iamVerbs {
 		noun := nouns[v.noun]
 		if noun == nil {
-			noun = &cobra.Command{Use: v.noun, Short: "Administers " + strings.ReplaceAll(v.noun, "-", " ") + "s", Args: cobra.NoArgs}
+			noun = &cobra.Command{Use: v.noun, Short: "Administers " + strings.ReplaceAll(v.noun, "-", " ") + "s", RunE: helpOrUnknown}
 			nouns[v.noun] = noun
 			root.AddCommand(noun)
 		}
 		noun.AddCommand(v.command())
 	}
 	root.AddCommand(importCommand(), exportCommand(), explainCommand(), doctorCommand())
+}
+
+// helpOrUnknown is what a noun does without one of its verbs: cobra's own answer to an unknown verb
+// would be help and success.
+func helpOrUnknown(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return c.Help()
+	}
+	return fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())
 }
 
 // command makes the cobra command of a verb.

@@ -106,6 +106,8 @@ func (h *Handler) check() error {
 		return iam.Invalidf("upstream_credential api_key needs a key, and nothing else takes one: write `upstream_credential api_key {env.WANDB_SERVICE_KEY}`")
 	case h.UpstreamCredential == "passthrough" && h.app.Directory.Source == sourceLocal:
 		return iam.Invalidf("upstream_credential passthrough needs `directory wandb URL`: the W&B server does not know credentials of `directory local`")
+	case h.UpstreamCredential == "none" && h.app.Directory.Source == sourceWandb && h.app.Directory.APIKey == "":
+		return iam.Invalidf("upstream_credential none with directory wandb needs an admin's key in the block, `directory wandb URL { api_key ... }`: without it a project that the caller cannot see looks like a new one")
 	case h.UnknownRoute != "refuse" && h.UnknownRoute != "forward":
 		return iam.Invalidf("unknown_route %q is neither refuse nor forward", h.UnknownRoute)
 	case h.Telemetry != "off" && h.Telemetry != "forward":

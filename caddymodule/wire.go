@@ -43,7 +43,7 @@ func wire(a *App, s *state) (*services, error) {
 	if err != nil {
 		return nil, err
 	}
-	local := facts.NewLocal(d)
+	local := facts.NewLocal(d, s.cache)
 	w := &services{directory: d, facts: local, tickets: gateway.NewTickets(s.keys.Derive(purposeTickets))}
 	if a.Directory.Source != sourceWandb {
 		return w, nil
@@ -51,7 +51,7 @@ func wire(a *App, s *state) (*services, error) {
 	if w.upstream, err = newUpstream(a); err != nil {
 		return nil, err
 	}
-	w.facts = facts.NewWandb(local, w.upstream)
+	w.facts = facts.NewWandb(local, w.upstream, a.settings.Settings)
 	return w, nil
 }
 
@@ -66,11 +66,25 @@ func newUpstream(a *App) (*upstream.Directory, error) {
 	}
 	return upstream.New(upstream.Config{
 		URL: server, Roots: roots, Organization: a.Organization,
-		AdminKey: iam.NewSecret(a.Directory.APIKey),
+		AdminKey: iam.NewSecret(adminKey(a)),
 		Hits:     time.Duration(a.Directory.Hits),
 		Misses:   time.Duration(a.Directory.Misses),
 		Timeout:  time.Duration(a.Directory.Timeout),
 	})
+}
+
+// adminKey is the key with which the server is asked for what a caller's own key does not show: the
+// one in the directory's block, else the service key that a site works with.
+func adminKey(a *App) string {
+	if a.Directory.APIKey != "" {
+		return a.Directory.APIKey
+	}
+	for _, h := range a.handlers {
+		if h.APIKey != "" {
+			return h.APIKey
+		}
+	}
+	return ""
 }
 
 // newGateway makes the gateway of one site.

@@ -345,3 +345,14 @@ func (p *process) graphQL(key, query string, variables map[string]any, header ht
 	}
 	return p.send(http.MethodPost, "/graphql", key, string(body), h)
 }
+
+// runIn runs the binary in a folder and returns all it prints.
+func runIn(dir string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Dir = dir
+	cmd.Env = append(cleanEnvironment(), "HOME="+dir)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}

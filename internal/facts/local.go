@@ -6,6 +6,7 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/authz"
 	"github.com/wandb-gateway/wandb-gateway/gateway"
 	"github.com/wandb-gateway/wandb-gateway/internal/directory"
+	"github.com/wandb-gateway/wandb-gateway/internal/hotcache"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
 )
@@ -16,9 +17,9 @@ type Local struct {
 	places    *places
 }
 
-// NewLocal returns the facts of a directory.
-func NewLocal(d *directory.Directory) *Local {
-	return &Local{directory: d, places: newPlaces()}
+// NewLocal returns the facts of a directory, above the same cache.
+func NewLocal(d *directory.Directory, cache *hotcache.Cache) *Local {
+	return &Local{directory: d, places: newPlaces(cache, d.Organization())}
 }
 
 var errUnknownKey = &iam.Error{
@@ -60,15 +61,13 @@ func (l *Local) Attribute(ctx context.Context, who gateway.Caller, destination *
 
 // Place implements gateway.Directory: what an answer told before, else what the upstream says.
 func (l *Local) Place(ctx context.Context, who gateway.Caller, t wandb.IDType, id string) (string, string, error) {
-	if p, ok := l.places.find(t, id); ok {
-		return p.entity, p.project, nil
+	p, ok, err := l.places.find(ctx, t, id)
+	if err == nil && !ok {
+		if p, err = askPlace(ctx, who, t, id); err == nil {
+			l.places.recent.put(placeKey{t, id}, p)
+		}
 	}
-	entity, project, err := askPlace(ctx, who, t, id)
-	if err != nil {
-		return "", "", err
-	}
-	l.places.put(t, id, place{entity, project})
-	return entity, project, nil
+	return p.Entity, p.Project, err
 }
 
 // Learn implements gateway.Directory. A project that an answer shows for the first time belongs to
@@ -79,7 +78,9 @@ func (l *Local) Learn(ctx context.Context, who gateway.Caller, learned []wandb.L
 	for _, fact := range learned {
 		switch fact := fact.(type) {
 		case wandb.Placed:
-			l.places.put(fact.IDType, fact.ID, place{fact.Entity, fact.Project})
+			if err := l.places.learn(ctx, fact.IDType, fact.ID, place{fact.Entity, fact.Project}); err != nil {
+				return err
+			}
 		case wandb.ProjectUpserted:
 			if err := l.learnProject(ctx, who, fact); err != nil {
 				return err

@@ -16,10 +16,13 @@ import (
 type Wandb struct {
 	local    *Local
 	upstream *upstream.Directory
+	settings authz.Settings
 }
 
 // NewWandb returns the facts of the deployment behind, beside those of the gateway's own directory.
-func NewWandb(local *Local, u *upstream.Directory) *Wandb { return &Wandb{local, u} }
+func NewWandb(local *Local, u *upstream.Directory, s authz.Settings) *Wandb {
+	return &Wandb{local, u, s}
+}
 
 // Identify implements gateway.Directory. A key of the gateway's own is never shown to the server: it
 // is tried here first, and a key of our form that is not known here exists nowhere.
@@ -52,38 +55,21 @@ func (w *Wandb) Principal(ctx context.Context, ref iam.PrincipalRef) (*iam.Princ
 	return w.upstream.Principal(ref)
 }
 
-// Facts implements gateway.Directory. A service account of the gateway's own is limited to a team by
-// name, for the server tells no more of its teams; its scope becomes the server's team of that name.
+// Facts implements gateway.Directory. A principal of the gateway's own is judged by its own
+// memberships and scope, which the upstream's teams take by name.
 func (w *Wandb) Facts(ctx context.Context, who gateway.Caller, entity, project string) (authz.Facts, error) {
-	p := who.Principal
-	if p == nil || p.FromUpstream {
-		return w.upstream.Facts(ctx, p, who.Credential, entity, project)
+	p, credential := who.Principal, who.Credential
+	var roles map[iam.Role]*iam.CustomRole
+	if p != nil && !p.FromUpstream {
+		known, err := w.local.Facts(ctx, who, "", "")
+		if err != nil {
+			return known, err
+		}
+		p, roles, credential = known.Principal, known.Roles, iam.Credential{}
 	}
-	known, err := w.local.Facts(ctx, who, "", "")
-	if err != nil {
-		return known, err
-	}
-	p = atServer(known.Principal)
-	facts, err := w.upstream.Facts(ctx, p, iam.Credential{}, entity, project)
-	facts.Roles, facts.Settings = known.Roles, known.Settings
+	facts, err := w.upstream.Facts(ctx, p, credential, entity, project)
+	facts.Roles, facts.Settings = roles, w.settings
 	return facts, err
-}
-
-// atServer returns the principal as the server's teams see it.
-func atServer(p *iam.Principal) *iam.Principal {
-	if p.Scope.ID == "" && len(p.Teams) == 0 {
-		return p
-	}
-	at := *p
-	if p.Scope.ID != "" {
-		at.Scope.ID = upstream.TeamID(p.Scope.Name)
-	}
-	at.Teams = make([]iam.Membership, len(p.Teams))
-	for i, m := range p.Teams {
-		m.ID = upstream.TeamID(m.Name)
-		at.Teams[i] = m
-	}
-	return &at
 }
 
 // Attribute implements gateway.Directory. Only the gateway's own service accounts name people, and
@@ -97,8 +83,8 @@ func (w *Wandb) Attribute(ctx context.Context, who gateway.Caller, destination *
 
 // Place implements gateway.Directory.
 func (w *Wandb) Place(ctx context.Context, who gateway.Caller, t wandb.IDType, id string) (string, string, error) {
-	if p, ok := w.local.places.find(t, id); ok {
-		return p.entity, p.project, nil
+	if p, ok := w.local.places.recent.find(placeKey{t, id}); ok {
+		return p.Entity, p.Project, nil
 	}
 	credential := who.Credential
 	if who.Principal != nil && !who.Principal.FromUpstream {
@@ -108,12 +94,12 @@ func (w *Wandb) Place(ctx context.Context, who gateway.Caller, t wandb.IDType, i
 }
 
 // Learn implements gateway.Directory: the server keeps the record, so that learning means to ask
-// again what may have changed.
+// again what may have changed, and where an id lies need not outlive a restart.
 func (w *Wandb) Learn(_ context.Context, _ gateway.Caller, learned []wandb.Learned) error {
 	for _, fact := range learned {
 		switch fact := fact.(type) {
 		case wandb.Placed:
-			w.local.places.put(fact.IDType, fact.ID, place{fact.Entity, fact.Project})
+			w.local.places.recent.put(placeKey{fact.IDType, fact.ID}, place{fact.Entity, fact.Project})
 		case wandb.ProjectUpserted:
 			if fact.Inserted || fact.Requested {
 				w.upstream.Forget(fact.Entity, fact.Project)

@@ -4,6 +4,7 @@
 package problem
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"html/template"
@@ -36,7 +37,7 @@ const (
 	ReasonNotImplemented       iam.Reason = "not_implemented"
 )
 
-// retryAfter is the wait that a 503 or 429 asks for. The SDK takes it as it is, without a cap
+// retryAfter is the wait that a 503 or 429 asks for unless the error knows better. The SDK takes it as it is, without a cap
 // (sdk-wire 5.1), so it is short.
 const retryAfter = 2 * time.Second
 
@@ -53,7 +54,7 @@ func From(err error) Problem {
 	p.Status, p.Code = status(inner)
 	switch p.Status {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		p.RetryAfter = retryAfter
+		p.RetryAfter = cmp.Or(inner.RetryAfter, retryAfter)
 	case http.StatusUnauthorized:
 		p.Challenge = `Basic realm="W&B API key", charset="UTF-8"`
 	}
