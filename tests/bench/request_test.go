@@ -79,7 +79,7 @@ func TestUpstreamAnswers(t *testing.T) {
 	}{
 		{"file", "epochs", getFile(someone), fileSize},
 		{"stream", "{}", postStream(8 << 10)(someone), 2},
-		{"GraphQL", `"name":"project-003","entity":{"id":"RW50aXR5OjE=","name":"team-000"`, postUpsert(2 << 10)(someone), 0},
+		{"GraphQL", `"name":"project-003","entity":{"id":"RW50aXR5OnRlYW0tMDAw","name":"team-000"`, postUpsert(2 << 10)(someone), 0},
 	} {
 		r, body := read(t, c.raw)
 		r.Body = io.NopCloser(bytes.NewReader(body))

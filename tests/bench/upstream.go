@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
@@ -58,10 +59,16 @@ func answer(w http.ResponseWriter, mediaType string, body []byte) {
 // them as writeUpsert wrote them, without the price of parsing JSON.
 func answerUpsert(body []byte) []byte {
 	entity, project, run := member(body, "entity"), member(body, "project"), member(body, "name")
-	return fmt.Appendf(nil, `{"data":{"upsertBucket":{"bucket":{"id":"UnVuOnYxOmJlbmNo","name":%q,"displayName":"bench",`+
+	return fmt.Appendf(nil, `{"data":{"upsertBucket":{"bucket":{"id":%q,"name":%q,"displayName":"bench",`+
 		`"description":"","config":null,"sweepName":null,"historyLineCount":0,`+
-		`"project":{"id":"UHJvamVjdDp2MTpiZW5jaA==","name":%q,"entity":{"id":"RW50aXR5OjE=","name":%q}}},"inserted":false}}}`,
-		run, project, entity)
+		`"project":{"id":%q,"name":%q,"entity":{"id":%q,"name":%q}}},"inserted":false}}}`,
+		id("Run:v1", run, project, entity), run, id("Project:v1", project, entity), project, id("Entity", entity), entity)
+}
+
+// id makes an opaque id, a different one for each thing, as the server does (sdk-wire 4.4).
+func id(kind string, names ...[]byte) string {
+	parts := append([][]byte{[]byte(kind)}, names...)
+	return base64.StdEncoding.EncodeToString(bytes.Join(parts, []byte(":")))
 }
 
 // member returns the value of the first string member of a name.
