@@ -6,6 +6,7 @@ import (
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -25,8 +26,13 @@ const redacted = "REDACTED"
 // MasterKey is 32 random bytes. However it is printed, it says REDACTED. Its zero value is no key:
 // deriving and sealing with it fail.
 type MasterKey struct {
-	key [MasterKeyBytes]byte
-	set bool
+	// key is a function because fmt does not ask the methods of what stands in somebody's unexported
+	// field, and prints bytes through a pointer too; of a function it prints the address.
+	key func() *[MasterKeyBytes]byte
+}
+
+func keyOf(raw *[MasterKeyBytes]byte) MasterKey {
+	return MasterKey{func() *[MasterKeyBytes]byte { return raw }}
 }
 
 // Format says REDACTED for every verb: those that are not for strings would print the bytes.
@@ -48,13 +54,13 @@ func (MasterKey) MarshalJSON() ([]byte, error) { return json.Marshal(redacted) }
 func (MasterKey) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // IsZero reports whether k is no key.
-func (k MasterKey) IsZero() bool { return !k.set }
+func (k MasterKey) IsZero() bool { return k.key == nil }
 
 // NewMasterKey returns a random key.
 func NewMasterKey() MasterKey {
-	k := MasterKey{set: true}
-	rand.Read(k.key[:]) // never fails (crypto/rand)
-	return k
+	raw := new([MasterKeyBytes]byte)
+	rand.Read(raw[:]) // never fails (crypto/rand)
+	return keyOf(raw)
 }
 
 // ParseMasterKey reads a key from the text that operators handle: the standard base64 (RFC 4648
@@ -72,29 +78,43 @@ func ParseMasterKey(text string) (MasterKey, error) {
 	if len(raw) != MasterKeyBytes {
 		return MasterKey{}, iam.Invalidf("the master key has %d bytes instead of %d: %s", len(raw), MasterKeyBytes, howToMake)
 	}
-	k := MasterKey{set: true}
-	copy(k.key[:], raw)
-	if k.key == [MasterKeyBytes]byte{} {
+	key := (*[MasterKeyBytes]byte)(raw)
+	if *key == [MasterKeyBytes]byte{} {
 		return MasterKey{}, iam.Invalidf("the master key is all zeros, which protects nothing: %s", howToMake)
 	}
-	return k, nil
+	return keyOf(key), nil
+}
+
+// Equal reports whether two keys are the same, in constant time.
+func (k MasterKey) Equal(other MasterKey) bool {
+	if k.IsZero() || other.IsZero() {
+		return k.IsZero() == other.IsZero()
+	}
+	return subtle.ConstantTimeCompare(k.key()[:], other.key()[:]) == 1
 }
 
 const howToMake = "it is the base64 of 32 random bytes, for example from `openssl rand -base64 32`"
 
-// Text returns what ParseMasterKey reads. It is for the key file and nothing else.
+// Text returns what ParseMasterKey reads; the zero Secret for no key. It is for the key file and
+// nothing else.
 func (k MasterKey) Text() iam.Secret {
-	return iam.NewSecret(base64.StdEncoding.EncodeToString(k.key[:]))
+	if k.IsZero() {
+		return iam.Secret{}
+	}
+	return iam.NewSecret(base64.StdEncoding.EncodeToString(k.key()[:]))
 }
 
-// ID tells keys apart without revealing them: the first 4 bytes of the key's SHA-256, in hex.
+// ID tells keys apart without revealing them: the first 4 bytes of the key's SHA-256, in hex; "" for no key.
 func (k MasterKey) ID() string {
+	if k.IsZero() {
+		return ""
+	}
 	id := k.id()
 	return hex.EncodeToString(id[:])
 }
 
 func (k MasterKey) id() (id [idBytes]byte) {
-	sum := sha256.Sum256(k.key[:])
+	sum := sha256.Sum256(k.key()[:])
 	copy(id[:], sum[:])
 	return id
 }
@@ -106,7 +126,7 @@ func (k MasterKey) Derive(purpose string) [32]byte {
 	if k.IsZero() {
 		panic("keys: Derive with a zero MasterKey")
 	}
-	derived, err := hkdf.Key(sha256.New, k.key[:], nil, purpose, 32)
+	derived, err := hkdf.Key(sha256.New, k.key()[:], nil, purpose, 32)
 	if err != nil {
 		panic("keys: HKDF: " + err.Error()) // only for more than 255 times 32 bytes
 	}

@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/store"
 )
@@ -195,7 +196,7 @@ func (s *Store) guard(use func() error) (err error) {
 		}
 	}()
 	err = use()
-	if errors.Is(err, bbolt.ErrDatabaseNotOpen) {
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
 		return errClosed
 	}
 	return err
