@@ -353,6 +353,9 @@ func (c *Call) things(r *resolved, i int, n *need, template Access) error {
 		if err := scanJSON([]byte(text), c.limits.depth); err != nil {
 			return wrongArgument(k.json, "holds no JSON that can be read for sure")
 		}
+		if hasVariant([]byte(text), k.entity, k.project) {
+			return wrongArgument(k.json, "holds a name in another case than it is read in")
+		}
 		return c.thing(r, i, n, nil, argument{raw: []byte(strings.TrimSpace(text))}, template)
 	case k.each != "":
 		list, err := c.at(n.at.args, argument{}, k.each)
@@ -368,6 +371,19 @@ func (c *Call) things(r *resolved, i int, n *need, template Access) error {
 	default:
 		return c.thing(r, i, n, n.at.args, argument{}, template)
 	}
+}
+
+// hasVariant reports whether the object raw has a member that a server which ignores case would take
+// for one of names.
+func hasVariant(raw []byte, names ...string) (found bool) {
+	eachMember(raw, 0, func(key, _ span) bool {
+		text := unquote(key.of(raw))
+		for _, name := range names {
+			found = found || text != name && foldFully(text) == foldFully(name)
+		}
+		return !found
+	})
+	return found
 }
 
 // thing adds the accesses of one claim, read from args or from base.

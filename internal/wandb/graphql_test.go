@@ -181,6 +181,8 @@ func TestAccesses(t *testing.T) {
 			vars{"s": `{"entity":"other","project":"secret"}`}, "run:write vision/launch\nrun:write other/secret +creates"},
 		{"queued twice in one spec", `mutation($s:JSONString!){pushToRunQueueByName(input:{entityName:"vision",projectName:"launch",runSpec:$s}){runQueueItemId}}`,
 			vars{"s": `{"entity":"vision","project":"p","entity":"other"}`}, "!invalid_argument"},
+		{"queued in another case", `mutation($s:JSONString!){pushToRunQueueByName(input:{entityName:"vision",projectName:"launch",runSpec:$s}){runQueueItemId}}`,
+			vars{"s": `{"Entity":"other","Project":"secret"}`}, "!invalid_argument"},
 		{"sweep by id and names", `mutation($i:I!){upsertSweep(input:$i){sweep{id}}}`, vars{"i": vars{"id": "S", "entityName": "vision", "projectName": "detector"}},
 			"run:write sweep:S in vision/detector\nrun:write vision/detector +creates"},
 		{"report", `mutation($i:I!){upsertView(input:$i){view{id}}}`, vars{"i": vars{"entityName": "vision", "projectName": "detector"}}, "report:create vision/detector"},
@@ -198,6 +200,9 @@ func TestAccesses(t *testing.T) {
 		{"list of projects", `{models(entityName:"vision"){edges{node{id name}}}}`, nil, "entity:read vision +filtered"},
 		{"list that cannot be filtered", `{models(entityName:"vision"){edges{node{id}}}}`, nil, "!unfilterable_list"},
 		{"list with the name under a condition", `query($n:Boolean!){models(entityName:"vision"){edges{node{id name @include(if:$n)}}}}`, vars{"n": false}, "!unfilterable_list"},
+
+		{"list with another field under the name's key", `{models(entityName:"vision"){edges{node{name:description x:description name}}}}`, nil, "!unfilterable_list"},
+		{"beside the edges", `{models(entityName:"vision"){edges{node{name}} runs{edges{node{config}}}}}`, nil, "entity:read vision +filtered\nunplaced:read +crossing"},
 
 		// G16: what nobody knows is unplaced, and names in it do not place it.
 		{"unknown query", `{newThing(entityName:"other",projectName:"secret"){id}}`, nil, "unplaced:read\nproject:read other/secret"},

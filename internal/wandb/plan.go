@@ -123,6 +123,7 @@ func (p *planner) root(n *node) {
 	if row.list {
 		w.foreign, w.owned = true, false
 		n.marks.list = shapeOf(n)
+		w.beside(n)
 	}
 	n.marks.upserted = row.upserts
 	w.fields(n, row.returns)
@@ -166,7 +167,7 @@ func keysOf(n *node, names []string) []string {
 		return []string{}
 	}
 	for _, f := range n.fields {
-		if f.name != names[0] || len(f.conditions) > 0 {
+		if f.name != names[0] || len(f.conditions) > 0 || disputed(n, f) {
 			continue
 		}
 		if rest := keysOf(f, names[1:]); rest != nil {
@@ -174,6 +175,17 @@ func keysOf(n *node, names []string) []string {
 		}
 	}
 	return nil
+}
+
+// disputed reports whether another field beside f answers under the same key: which of the two a
+// server would answer is not certain.
+func disputed(n, f *node) bool {
+	for _, other := range n.fields {
+		if other.key == f.key && other.name != f.name {
+			return true
+		}
+	}
+	return false
 }
 
 // walk goes down a selection. It carries the place that the fields are in.
@@ -311,7 +323,17 @@ func (w walk) projects(f *node, s step) {
 		return
 	}
 	f.marks.list = shape
+	w.beside(f)
 	w.add(need{claim: s.claim, at: f, outer: w.place, crossing: true})
+}
+
+// beside judges what is selected on a list of projects itself: only its edges are filtered.
+func (w walk) beside(list *node) {
+	for _, f := range list.fields {
+		if len(f.fields) > 0 && !structural(f.name) && f.name != "pageInfo" {
+			w.unplaced(f)
+		}
+	}
 }
 
 // unplaced adds an access for what nobody here can place.
