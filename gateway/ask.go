@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
 )
 
 // maxAskedBytes bounds the answer to a question of the gateway's own.
@@ -31,7 +32,7 @@ func (x *exchange) ask(ctx context.Context, body []byte) ([]byte, error) {
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	r.TransferEncoding, r.Trailer = nil, nil
 
-	asked := exchange{g: x.g, r: r, caller: x.caller}
+	asked := exchange{g: x.g, r: r, caller: x.caller, route: wandb.Route{Kind: wandb.RouteGraphQL}}
 	asked.setIdentity()
 	if err := asked.setCredential(); err != nil {
 		return nil, err

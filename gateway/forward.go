@@ -103,13 +103,25 @@ func (x *exchange) setCredential() error {
 		return x.passCredential()
 	case UpstreamAPIKey:
 		x.dropCredential()
-		if x.caller.Principal != nil { // never on behalf of nobody
+		if x.caller.Principal != nil && x.judged() { // never on behalf of nobody
 			x.r.Header["Authorization"] = []string{x.g.serviceAuthorization}
 		}
 		return nil
 	default:
 		x.dropCredential()
 		return nil
+	}
+}
+
+// judged reports whether the request was decided over by what it touches. Pages and unknown routes
+// only needed a caller: shown the service key, the upstream would answer them with that key's rights
+// to everybody who is signed in.
+func (x *exchange) judged() bool {
+	switch x.route.Kind {
+	case wandb.RouteGraphQL, wandb.RouteFileStream, wandb.RouteRunFile, wandb.RouteArtifact, wandb.RouteWeave:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -45,8 +45,13 @@ var foreignIdentity = map[string]bool{
 	"x-user":                         true,
 	"x-user-id":                      true,
 	"x-user-email":                   true,
-	"x-authenticated-user":           true,
-	"x-authenticated-userid":         true,
+	"x-auth-user":                    true,
+	"x-auth-username":                true,
+	"x-auth-email":                   true,
+	"x-auth-groups":                  true,
+	"x-client-cert":                  true,
+	"x-forwarded-client-cert":        true,
+	"cf-access-jwt-assertion":        true,
 	"x-original-url":                 true,
 	"x-original-uri":                 true,
 	"x-rewrite-url":                  true,
@@ -58,7 +63,11 @@ var foreignIdentity = map[string]bool{
 }
 
 // foreignPrefixes are families of such names.
-var foreignPrefixes = []string{"x-wandb-gateway-", "x-auth-request-", "x-goog-authenticated-user-", "x-ms-client-principal", "x-amzn-oidc-"}
+var foreignPrefixes = []string{
+	"x-wandb-gateway-", "x-auth-request-", "x-authenticated-", "x-goog-authenticated-user-", "x-goog-iap-",
+	"x-ms-client-principal", "x-amzn-oidc-", "x-ssl-client-", "ssl-client-", "x-authentik-", "x-pomerium-", "x-vouch-",
+	"tailscale-user-", "cf-access-authenticated-user-",
+}
 
 // proxyHeaders are believed only when a trusted proxy sent them.
 var proxyHeaders = [...]string{"Forwarded", "X-Real-Ip"}
