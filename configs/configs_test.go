@@ -16,6 +16,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/wandb-gateway/wandb-gateway"
+	"github.com/wandb-gateway/wandb-gateway/gateway"
 )
 
 // variables are what the files name and have no default for, or must not have: a key.
@@ -93,6 +94,33 @@ func TestEveryConfigurationJudges(t *testing.T) {
 			proxy := bytes.Index(config, []byte(`"handler":"reverse_proxy"`))
 			if gateway < 0 || proxy < gateway {
 				t.Errorf("wandb_gateway does not stand before reverse_proxy in\n%s", config)
+			}
+		})
+	}
+}
+
+// The headers that Caddy does not know as credentials must not be written into a log, neither with
+// what was answered nor with errors of the proxy, which both go to the default log.
+func TestEveryConfigurationHidesCredentials(t *testing.T) {
+	for _, file := range files(t) {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			for name, value := range variables {
+				t.Setenv(name, value)
+			}
+			config := adapt(t, file)
+			if len(config.Logging.Logs) != 1 {
+				t.Fatalf("%d logs, want the default one only", len(config.Logging.Logs))
+			}
+			var encoder struct {
+				Fields map[string]struct{ Filter string }
+			}
+			if err := json.Unmarshal(config.Logging.Logs["default"].EncoderRaw, &encoder); err != nil {
+				t.Fatal(err)
+			}
+			for _, header := range []string{"Wandb-Api-Key", gateway.TicketHeader} {
+				if encoder.Fields["request>headers>"+header].Filter != "delete" {
+					t.Errorf("the log keeps %s: %+v", header, encoder)
+				}
 			}
 		})
 	}
