@@ -635,3 +635,108 @@ func TestConcurrentChangesToOnePersonAllCount(t *testing.T) { // S09
 		t.Errorf("%+v", p)
 	}
 }
+
+func TestMembersChangeTogetherOrNotAtAll(t *testing.T) { // S06
+	h, ctx := newHouse(t), context.Background()
+	alice, bob, carol := h.user("alice"), h.user("bob"), h.user("carol")
+	vision := h.team("vision", alice)
+	revision := h.revision()
+	_, err := h.UpdateMembers(ctx, vision, []directory.TeamMember{{User: bob, Role: iam.RoleMember}, {User: "usr_none", Role: iam.RoleMember}}, []iam.UserID{alice})
+	h.refused(err, iam.KindNotFound, "no user")
+	_, err = h.CreateTeam(ctx, "audio", directory.TeamMember{User: bob, Role: "pilot"})
+	h.refused(err, iam.KindInvalid, "there is no role")
+	if h.revision() != revision {
+		t.Error("half of it was written")
+	}
+	changes, err := h.UpdateMembers(ctx, vision, []directory.TeamMember{{User: bob, Role: iam.RoleAdmin}, {User: bob, Role: iam.RoleAdmin}}, []iam.UserID{alice, carol})
+	h.ok(err)
+	members, err := h.Members(ctx, vision)
+	h.ok(err)
+	if len(changes) != 2 || len(members) != 1 || members[0].ID != bob {
+		t.Errorf("%v, %v", changes, members)
+	}
+}
+
+func TestSyncTeams(t *testing.T) { // ENV-20
+	h, ctx := newHouse(t), context.Background()
+	alice := h.user("alice")
+	vision := h.team("vision")
+	h.team("audio", alice)
+	h.member(vision, alice, iam.RoleAdmin)
+	h.team("text")
+	for _, c := range []struct {
+		name    string
+		claim   []string
+		teams   string
+		unknown int
+		changes int
+	}{
+		{"stays, leaves, joins; unknown and equal names", []string{"Vision", "text", "text", "nowhere", "alice", ""}, "text:member vision:admin", 3, 2},
+		{"the same again", []string{"vision", "text"}, "text:member vision:admin", 0, 0},
+		{"empty leaves all", nil, "", 0, 2},
+	} {
+		changes, unknown, err := h.SyncTeams(ctx, alice, c.claim)
+		h.ok(err)
+		var teams []string
+		for _, m := range h.principal(alice.Ref()).Teams {
+			teams = append(teams, m.Name+":"+string(m.Role))
+		}
+		if got := strings.Join(teams, " "); got != c.teams || len(unknown) != c.unknown || len(changes) != c.changes {
+			t.Errorf("%s: %q, unknown %v, changes %v", c.name, got, unknown, changes)
+		}
+	}
+}
+
+// TestFactsAreOfOneRevision looks from many sides while a membership and a project change places:
+// alice is in the team, or the project is there, never both (Z05).
+func TestFactsAreOfOneRevision(t *testing.T) {
+	h, ctx := newHouse(t), context.Background()
+	alice := h.user("alice")
+	vision := h.team("vision", alice)
+	key := h.key(alice.Ref())
+	done := make(chan struct{})
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for looked := 0; ; looked++ {
+				select {
+				case <-done:
+					if looked == 0 {
+						t.Error("never looked")
+					}
+					return
+				default:
+				}
+				p, err := h.PrincipalByKey(ctx, key)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				f, err := h.Facts(ctx, p, "vision", "secret")
+				if iam.KindOf(err) == iam.KindUnavailable {
+					continue // restless: neither yes nor no
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, member := f.Principal.Membership(vision); member && f.Project != nil {
+					t.Error("the membership of before met the project of after")
+					return
+				}
+			}
+		})
+	}
+	for range 100 {
+		h.check(second(h.RemoveMember(ctx, vision, alice)))
+		c, err := h.CreateProject(ctx, directory.NewProject{Entity: vision.Entity(), Name: "secret", Visibility: iam.VisibilityTeam})
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		h.check(second(h.DeleteProject(ctx, c.After.ID)))
+		h.check(second(h.SetMember(ctx, vision, alice, iam.RoleMember)))
+	}
+	close(done)
+	all.Wait()
+}

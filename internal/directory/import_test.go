@@ -376,6 +376,8 @@ func TestImportOfTenThousandRows(t *testing.T) {
 	}
 }
 
+// FuzzImport wants -fuzzminimizetime 10x: the goroutines of store and cache make coverage flicker, and
+// the fuzzer would spend its time on minimizing what is not new.
 func FuzzImport(f *testing.F) {
 	f.Add([]byte(contract))
 	files, _ := filepath.Glob("testdata/import/*.json")

@@ -68,7 +68,6 @@ func (n *names) keysWithID(id iam.KeyID) string { return n.space + "key_id/" + s
 func (n *names) keysOf(owner iam.PrincipalRef) string {
 	return n.space + "key_owner/" + owner.String() + "/"
 }
-func (n *names) apiKey(sum [sha256.Size]byte) string { return n.key + hex.EncodeToString(sum[:]) }
 
 // subject finds an external service account. Both parts are bytes from outside, so they are hashed
 // with the issuer's length in front: no pair can be read as another.

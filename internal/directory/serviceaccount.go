@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
-	"github.com/wandb-gateway/wandb-gateway/internal/store"
 )
 
 // NewServiceAccount describes a service account to be added: of a team (Team), or of the
@@ -217,56 +216,4 @@ func (tx *transaction) deleteServiceAccountsOf(t *iam.Team) error {
 		}
 	}
 	return nil
-}
-
-func (tx *transaction) claimServiceAccountName(a *iam.ServiceAccount) error {
-	key := tx.d.names.entityName(a.Name)
-	r, err := load[nameRecord](tx, key)
-	if err != nil {
-		return err
-	}
-	if r == nil {
-		r = new(nameRecord)
-	}
-	if _, person := r.entity().User(); person {
-		return iam.Conflictf("the name %s is taken by a user: a service account of that name would be mistaken for them; choose another", a.Name)
-	}
-	if r.ServiceAccount != "" {
-		return iam.Conflictf("the name %s is taken by another service account (case does not count): choose another", a.Name)
-	}
-	r.ServiceAccount = a.ID
-	return tx.put(key, r)
-}
-
-func (tx *transaction) releaseServiceAccountName(a *iam.ServiceAccount) error {
-	key := tx.d.names.entityName(a.Name)
-	r, err := load[nameRecord](tx, key)
-	if err != nil || r == nil {
-		return err
-	}
-	r.ServiceAccount = ""
-	if r.ID == "" {
-		return tx.delete(key)
-	}
-	return tx.put(key, r)
-}
-
-// get reads one record for people to look at, past the cache.
-func get[T any](ctx context.Context, d *Directory, key, what, id string) (*T, error) {
-	v, err := load[T](d.reading(ctx), key)
-	if err == nil && v == nil {
-		return nil, iam.NotFoundf("there is no %s %q: the id is wrong, or it was deleted", what, clip(id))
-	}
-	return v, err
-}
-
-// each calls f with every record under prefix, past the cache.
-func each[T any](ctx context.Context, d *Directory, prefix string, f func(*T) error) error {
-	return d.scan(ctx, prefix, func(r store.Record) error {
-		v, err := decode[T](r)
-		if err != nil {
-			return err
-		}
-		return f(v)
-	})
 }

@@ -15,11 +15,21 @@ type Membership struct {
 	Role iam.Role
 }
 
-// CreateTeam adds a team. A name that is taken, by a person too, is iam.KindConflict.
-func (d *Directory) CreateTeam(ctx context.Context, name string) (Change[iam.Team], error) {
+// TeamMember is a person and their role in a team.
+type TeamMember struct {
+	User iam.UserID
+	Role iam.Role
+}
+
+// CreateTeam adds a team with its first members. A name that is taken, by a person too, is
+// iam.KindConflict.
+func (d *Directory) CreateTeam(ctx context.Context, name string, members ...TeamMember) (Change[iam.Team], error) {
 	var c Change[iam.Team]
 	err := d.change(ctx, func(tx *transaction) (err error) {
-		c.After, err = tx.createTeam(name)
+		if c.After, err = tx.createTeam(name); err != nil {
+			return err
+		}
+		_, err = tx.updateMembers(c.After.ID, members, nil)
 		return err
 	})
 	return c, err
@@ -228,4 +238,90 @@ func (tx *transaction) followTeamRole(user iam.UserID, team iam.TeamID, role iam
 		p.Members[i].Role = ""
 		return tx.putProject(p)
 	})
+}
+
+// UpdateMembers adds people to a team, changes roles and takes people out, all or nothing (S06).
+// Who is to be taken out and is not there is passed over.
+func (d *Directory) UpdateMembers(ctx context.Context, team iam.TeamID, set []TeamMember, remove []iam.UserID) ([]Change[Membership], error) {
+	var changes []Change[Membership]
+	err := d.change(ctx, func(tx *transaction) (err error) {
+		changes, err = tx.updateMembers(team, set, remove)
+		return err
+	})
+	return changes, err
+}
+
+// SyncTeams makes a person's teams those named, as a group claim or a directory says: they leave
+// all others, keep their roles where they stay, and become members of new ones (ENV-20). Names that
+// no team bears are returned, for the log.
+func (d *Directory) SyncTeams(ctx context.Context, user iam.UserID, names []string) (changes []Change[Membership], unknown []string, err error) {
+	err = d.change(ctx, func(tx *transaction) (err error) {
+		changes, unknown, err = tx.syncTeams(user, names)
+		return err
+	})
+	return changes, unknown, err
+}
+
+func (tx *transaction) updateMembers(team iam.TeamID, set []TeamMember, remove []iam.UserID) ([]Change[Membership], error) {
+	var changes []Change[Membership]
+	for _, user := range remove {
+		c, err := tx.removeMember(team, user)
+		if iam.KindOf(err) == iam.KindNotFound {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, c)
+	}
+	for _, m := range set {
+		c, err := tx.setMember(team, m.User, m.Role)
+		if err != nil {
+			return nil, err
+		}
+		if c.Before != c.After {
+			changes = append(changes, c)
+		}
+	}
+	return changes, nil
+}
+
+func (tx *transaction) syncTeams(user iam.UserID, names []string) (changes []Change[Membership], unknown []string, err error) {
+	var stay []iam.TeamID
+	for _, name := range names {
+		team, err := tx.findTeam(name)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case team == "":
+			unknown = append(unknown, name)
+		case !slices.Contains(stay, team):
+			stay = append(stay, team)
+		}
+	}
+	u, err := tx.user(user)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, m := range u.Teams {
+		if slices.Contains(stay, m.Team) {
+			continue
+		}
+		c, err := tx.removeMember(m.Team, user)
+		if err != nil {
+			return nil, nil, err
+		}
+		changes = append(changes, c)
+	}
+	for _, team := range stay {
+		if _, there := u.Membership(team); there {
+			continue
+		}
+		c, err := tx.setMember(team, user, iam.RoleMember)
+		if err != nil {
+			return nil, nil, err
+		}
+		changes = append(changes, c)
+	}
+	return changes, unknown, nil
 }

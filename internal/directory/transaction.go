@@ -222,3 +222,23 @@ func (d *Directory) scan(ctx context.Context, prefix string, f func(store.Record
 		after = page[len(page)-1].Key
 	}
 }
+
+// get reads one record for people to look at, past the cache.
+func get[T any](ctx context.Context, d *Directory, key, what, id string) (*T, error) {
+	v, err := load[T](d.reading(ctx), key)
+	if err == nil && v == nil {
+		return nil, iam.NotFoundf("there is no %s %q: the id is wrong, or it was deleted", what, clip(id))
+	}
+	return v, err
+}
+
+// each calls f with every record under prefix, past the cache.
+func each[T any](ctx context.Context, d *Directory, prefix string, f func(*T) error) error {
+	return d.scan(ctx, prefix, func(r store.Record) error {
+		v, err := decode[T](r)
+		if err != nil {
+			return err
+		}
+		return f(v)
+	})
+}

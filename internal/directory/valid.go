@@ -1,0 +1,71 @@
+package directory
+
+import (
+	"strings"
+	"time"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+)
+
+func validUser(u *iam.User) error {
+	if err := validName("user name", u.Username); err != nil {
+		return err
+	}
+	if u.Email != "" && !validEmail(u.Email) {
+		return iam.Invalidf("%q is not an e-mail address: use ASCII characters with one @, at most %d", clip(u.Email), maxEmailBytes)
+	}
+	if err := validLabel("name", u.Name); err != nil {
+		return err
+	}
+	if _, err := iam.ParseOrganizationRole(string(u.Role)); err != nil {
+		return err
+	}
+	for _, seat := range []iam.Seat{u.ModelsSeat, u.WeaveSeat} {
+		if _, err := iam.ParseSeat(string(seat)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func validName(what, name string) error {
+	if iam.ValidName(name) {
+		return nil
+	}
+	return iam.Invalidf("%s %q is not a name: use 1 to 128 of letters, digits and . _ @ -", what, clip(name))
+}
+
+// maxLabelBytes bounds text that only people read: full names, labels of keys.
+const maxLabelBytes = 256
+
+func validLabel(what, label string) error {
+	if len(label) > maxLabelBytes || strings.ContainsFunc(label, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' }) {
+		return iam.Invalidf("%s %q is not plain text of at most %d bytes", what, clip(label), maxLabelBytes)
+	}
+	return nil
+}
+
+// clip bounds what a message quotes.
+func clip(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "..."
+}
+
+// created is the time that goes into records: whole seconds, so that it survives any format.
+func (d *Directory) created() time.Time { return d.now().UTC().Truncate(time.Second) }
+
+func set[T any](to, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+func orElse[T comparable](v, otherwise T) T {
+	if v == *new(T) {
+		return otherwise
+	}
+	return v
+}
