@@ -158,6 +158,9 @@ func (t target) route(method string, u *url.URL, weavePrefix string) (Route, err
 	if door := doorAt(t.raw); door != DoorNone {
 		return Route{Kind: RouteDoor, Door: door}, nil
 	}
+	if resemblesDoor(t.raw) {
+		return Route{}, nonCanonical("it is spelled almost like one of the gateway's own paths")
+	}
 	if _, ok := below(t.raw, "/sdk/otel"); ok {
 		return Route{Kind: RouteTelemetry}, nil
 	}
@@ -338,6 +341,18 @@ func doorAt(path string) Door {
 		}
 	}
 	return DoorNone
+}
+
+// resemblesDoor reports whether path is a door but for its case or a slash at its end: a server behind
+// the gateway might take it for the path that the gateway keeps to itself.
+func resemblesDoor(path string) bool {
+	path = strings.TrimSuffix(path, "/")
+	for door := range doors {
+		if len(door) == len(path) && strings.EqualFold(door, path) {
+			return true
+		}
+	}
+	return false
 }
 
 // below returns what of path stands below prefix, and whether it is there: "/" for the prefix itself.

@@ -122,6 +122,8 @@ func TestParseRouteRefuses(t *testing.T) {
 		{"artifacts in another case", "GET", "/artifactsv2/default/vision/detector/c/b/m/f", ReasonNonCanonicalTarget},
 		{"weave in another case", "POST", "/Traces/call/end", ReasonNonCanonicalTarget},
 		{"scim in another case", "GET", "/SCIM/Users", ReasonNonCanonicalTarget},
+		{"door in another case", "GET", "/admin/Audit_logs", ReasonNonCanonicalTarget},
+		{"door with a slash", "GET", "/admin/audit_logs/", ReasonNonCanonicalTarget},
 		{"file name climbs", "GET", "/files/vision/detector/r1/../../other/r1/x", ReasonNonCanonicalTarget},
 		{"file name climbs escaped", "GET", "/files/vision/detector/r1/%2e%2e%2fx", ReasonNonCanonicalTarget},
 		{"file name climbs escaped twice", "GET", "/files/vision/detector/r1/%252e%252e%252fx", ReasonNonCanonicalTarget},
@@ -220,6 +222,24 @@ func FuzzParseRoute(f *testing.F) {
 			}
 		}
 	})
+}
+
+func BenchmarkParseRoute(b *testing.B) {
+	for _, target := range []string{"/graphql", "/files/vision/detector/r1/file_stream", "/vision/detector/runs/r1"} {
+		b.Run(target, func(b *testing.B) {
+			u := parse(b, target)
+			method := "POST"
+			if strings.HasPrefix(target, "/vision") {
+				method = "GET"
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := ParseRoute(method, u, RouteConfig{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
 
 func TestParseRunID(t *testing.T) {

@@ -76,7 +76,25 @@ func (t target) checkAll() error {
 	return nil
 }
 
+// plain reports whether a segment is nothing but letters, digits, '-', '_' and inner dots, and no
+// longer than a name may be: such a segment reads in one way only and passes every rule below. Most do.
+func plain(raw string) bool {
+	if raw == "" || len(raw) > 128 || raw[0] == '.' || raw[len(raw)-1] == '.' {
+		return false
+	}
+	for i := range len(raw) {
+		c := raw[i]
+		if !('a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.') {
+			return false
+		}
+	}
+	return true
+}
+
 func (t target) entity(i int) (string, error) {
+	if plain(t.segments[i]) {
+		return t.segments[i], nil
+	}
 	name, err := canonicalSegment(t.segments[i])
 	if err == nil && !iam.ValidName(name) {
 		err = nonCanonical("a segment that must name a team or user cannot be such a name")
@@ -85,6 +103,9 @@ func (t target) entity(i int) (string, error) {
 }
 
 func (t target) project(i int) (string, error) {
+	if plain(t.segments[i]) {
+		return t.segments[i], nil
+	}
 	name, err := canonicalSegment(t.segments[i])
 	if err == nil && (!iam.ValidProjectName(name) || strings.ContainsAny(name, lookAlikes)) {
 		err = nonCanonical("a segment that must name a project or run cannot be such a name")
@@ -100,6 +121,9 @@ const lookAlikes = "\uff0f\uff3c\uff0e\u2215\u2044\u2024"
 // or space, a control character, what is still escaped after decoding, and what is not UTF-8
 // (threats P05 and P06).
 func canonicalSegment(raw string) (string, error) {
+	if plain(raw) {
+		return raw, nil
+	}
 	if escapesUnreserved(raw) {
 		return "", nonCanonical("it escapes a character that needs no escape")
 	}
@@ -159,6 +183,9 @@ func hasControl(s string) bool {
 // checkTail lets a file name pass as it came, but not climb out of the segments before it: no dot
 // segment in any decoding, no control character, nothing that is not UTF-8.
 func (t target) checkTail(from int) error {
+	for from < len(t.segments) && plain(t.segments[from]) {
+		from++
+	}
 	if from >= len(t.segments) {
 		return nil
 	}
