@@ -48,7 +48,7 @@ func (d *Directory) attribute(ctx context.Context, v *hotcache.View, sa *iam.Pri
 	if err != nil || id == "" {
 		return nil, err
 	}
-	person, err := d.read(ctx, v, principalQuery{ref: id.Ref()})
+	person, err := d.read(ctx, v, id.Ref())
 	if err != nil {
 		return nil, err
 	}

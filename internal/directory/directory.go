@@ -34,6 +34,7 @@ package directory
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"hash"
 	"sync"
@@ -104,21 +105,26 @@ func (d *Directory) Organization() string { return d.organization }
 
 // macState is a keyed hash that is reset instead of made anew, with room for its text and sum.
 type macState struct {
-	mac hash.Hash
-	in  []byte
-	sum [sha256.Size]byte
+	mac  hash.Hash
+	text []byte
+	sum  [sha256.Size]byte
 }
 
-// hashKey returns the HMAC under which a key is recorded. Looking it up by equality leaks nothing
-// about keys: who does not know HMACKey cannot steer the hash.
-func (d *Directory) hashKey(key iam.Secret) [sha256.Size]byte {
+// keyRecordOf returns the name of an API key's record: its HMAC. Looking it up by equality leaks
+// nothing about keys, because who does not know HMACKey cannot steer the hash.
+func (d *Directory) keyRecordOf(key iam.Secret) string {
 	m := d.macs.Get().(*macState)
-	m.in = append(m.in[:0], key.Reveal()...)
+	m.text = append(m.text[:0], key.Reveal()...)
 	m.mac.Reset()
-	m.mac.Write(m.in)
+	m.mac.Write(m.text)
 	m.mac.Sum(m.sum[:0])
-	sum := m.sum
-	clear(m.in) // no copy of the key stays behind in the pool
+	clear(m.text) // no copy of the key stays behind in the pool
+	m.text = append(m.text[:0], d.names.key...)
+	m.text = hex.AppendEncode(m.text, m.sum[:])
+	name := string(m.text)
 	d.macs.Put(m)
-	return sum
+	return name
 }
+
+// hashOf returns the HMAC in a key's record name, as the indexes of keys have it.
+func (d *Directory) hashOf(record string) string { return record[len(d.names.key):] }

@@ -45,7 +45,7 @@ func (d *Directory) readFacts(ctx context.Context, v *hotcache.View, p *iam.Prin
 		f.Principal = p // another record is the truth about it
 	default:
 		var err error
-		if f.Principal, err = d.read(ctx, v, principalQuery{ref: p.Ref}); errors.Is(err, store.ErrNotFound) {
+		if f.Principal, err = d.read(ctx, v, p.Ref); errors.Is(err, store.ErrNotFound) {
 			return f, errNoSuchPrincipal
 		} else if err != nil {
 			return f, err

@@ -1,7 +1,6 @@
 package directory
 
 import (
-	"encoding/hex"
 	"slices"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/apikey"
@@ -362,8 +361,7 @@ func (im *importer) apiKey(r *row) error {
 	at := r.label
 	var sum string
 	if key != nil {
-		hash := im.tx.d.hashKey(iam.NewSecret(*key))
-		sum = hex.EncodeToString(hash[:])
+		sum = im.tx.d.hashOf(im.tx.d.keyRecordOf(iam.NewSecret(*key)))
 		at = sum
 	} else if id == nil {
 		r.faultf("key is missing: give the key, or as in an export its id")

@@ -2,7 +2,6 @@ package directory
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"strings"
 	"time"
@@ -120,9 +119,9 @@ func (tx *transaction) putKey(owner iam.PrincipalRef, name string, key iam.Secre
 	if err := tx.canOwnKeys(owner); err != nil {
 		return c, err
 	}
-	hash := tx.d.hashKey(key)
-	sum := hex.EncodeToString(hash[:])
-	r, err := load[keyRecord](tx, tx.d.names.key+sum)
+	record := tx.d.keyRecordOf(key)
+	sum := tx.d.hashOf(record)
+	r, err := load[keyRecord](tx, record)
 	if err != nil {
 		return c, err
 	}
@@ -144,7 +143,7 @@ func (tx *transaction) putKey(owner iam.PrincipalRef, name string, key iam.Secre
 	if err := tx.put(tx.d.names.keysOf(owner)+sum, struct{}{}); err != nil {
 		return c, err
 	}
-	return c, tx.put(tx.d.names.key+sum, r)
+	return c, tx.put(record, r)
 }
 
 func malformedKey() error {

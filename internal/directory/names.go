@@ -17,18 +17,18 @@ type names struct {
 	entity string
 	roles  string
 	admins string
-	// The keys of derived values name the settings that the values depend on, because the cache
-	// outlives a reload of the configuration.
+	// principal stands before a principal's id in the key of what is derived from its records. It
+	// tells settings apart that principals depend on, because the cache outlives a reload of the
+	// configuration; by default it is empty, so that the id serves as key as it is.
 	principal string
-	byKey     string
 	target    string
 }
 
 func newNames(organization string, settings authz.Settings) names {
 	space := organization + "/"
-	personal := "on/"
+	principal := ""
 	if settings.DisablePersonalEntity {
-		personal = "off/"
+		principal = "impersonal/"
 	}
 	return names{
 		space:     space,
@@ -36,8 +36,7 @@ func newNames(organization string, settings authz.Settings) names {
 		entity:    space + "entity/",
 		roles:     space + "roles",
 		admins:    space + "admins",
-		principal: "principal/" + personal,
-		byKey:     "key/" + personal,
+		principal: principal,
 		target:    "target/",
 	}
 }

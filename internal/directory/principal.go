@@ -2,8 +2,6 @@ package directory
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
@@ -47,7 +45,7 @@ func (d *Directory) PrincipalByKey(ctx context.Context, key iam.Secret) (*iam.Pr
 	default:
 		return nil, errUnknownKey
 	}
-	p, err := d.lookUp(ctx, principalQuery{sum: d.hashKey(key), byKey: true})
+	p, err := d.ownerOf(ctx, d.keyRecordOf(key))
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nil, errUnknownKey
@@ -62,7 +60,7 @@ func (d *Directory) PrincipalByKey(ctx context.Context, key iam.Secret) (*iam.Pr
 // Principal returns the principal that a reference names, deactivated ones included: callers that
 // authenticate look at Active. A reference to nobody is iam.KindUnauthenticated.
 func (d *Directory) Principal(ctx context.Context, ref iam.PrincipalRef) (*iam.Principal, error) {
-	p, err := d.lookUp(ctx, principalQuery{ref: ref})
+	p, err := d.principal(ctx, ref)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nil, errNoSuchPrincipal
@@ -72,11 +70,16 @@ func (d *Directory) Principal(ctx context.Context, ref iam.PrincipalRef) (*iam.P
 	return p, nil
 }
 
-// lookUp finds a principal in one revision of the directory.
-func (d *Directory) lookUp(ctx context.Context, q principalQuery) (*iam.Principal, error) {
+// ownerOf reads the owner of a key again until nothing changed meanwhile. It and principal are
+// loops of their own, and not a function handed to one, so that views stay on the stack.
+func (d *Directory) ownerOf(ctx context.Context, keyRecordName string) (*iam.Principal, error) {
 	for range attempts {
 		v := d.cache.View()
-		p, err := d.read(ctx, v, q)
+		k, err := hotcache.Read(ctx, v, keyRecordName, decode[keyRecord])
+		var p *iam.Principal
+		if err == nil {
+			p, err = d.read(ctx, v, k.Owner)
+		}
 		if v.Valid() {
 			return p, err
 		}
@@ -84,61 +87,64 @@ func (d *Directory) lookUp(ctx context.Context, q principalQuery) (*iam.Principa
 	return nil, errRestless
 }
 
-// principalQuery names a principal by one of its API keys, or by its reference.
-type principalQuery struct {
-	byKey bool
-	sum   [sha256.Size]byte
-	ref   iam.PrincipalRef
+func (d *Directory) principal(ctx context.Context, ref iam.PrincipalRef) (*iam.Principal, error) {
+	for range attempts {
+		v := d.cache.View()
+		p, err := d.read(ctx, v, ref)
+		if v.Valid() {
+			return p, err
+		}
+	}
+	return nil, errRestless
 }
 
 // read finds a principal through a reading session. It returns store.ErrNotFound when there is none.
-func (d *Directory) read(ctx context.Context, v *hotcache.View, q principalQuery) (*iam.Principal, error) {
+func (d *Directory) read(ctx context.Context, v *hotcache.View, ref iam.PrincipalRef) (*iam.Principal, error) {
+	if !wellFormed(ref) {
+		return nil, store.ErrNotFound
+	}
 	l := d.lookups.Get().(*principalLookup)
-	l.query, l.built = q, false
-	p, err := hotcache.Derived(ctx, v, l.key(), l.build)
+	l.ref, l.built = ref, false
+	p, err := hotcache.Derived(ctx, v, d.names.principal+ref.ID, l.build)
 	if !l.built {
 		d.lookups.Put(l) // a hit: nobody else holds its function
 	}
 	return p, err
 }
 
+// wellFormed reports whether the id is of the reference's kind. Principals are cached by id alone: a
+// reference to a user with a service account's id must not be remembered as the latter's absence.
+func wellFormed(ref iam.PrincipalRef) bool {
+	switch ref.Kind {
+	case iam.KindUser:
+		return strings.HasPrefix(ref.ID, "usr_")
+	case iam.KindServiceAccount:
+		return strings.HasPrefix(ref.ID, "sa_")
+	case iam.Anonymous:
+		return false
+	default:
+		return false
+	}
+}
+
 // principalLookup carries one look-up to the function that the cache calls on a miss. A closure
 // would do the same, and cost an allocation on every hit.
 type principalLookup struct {
-	d     *Directory
-	query principalQuery
+	ref   iam.PrincipalRef
 	built bool
 	build func(context.Context, *hotcache.View) (*iam.Principal, error)
-	text  []byte
 }
 
 func newPrincipalLookup(d *Directory) *principalLookup {
-	l := &principalLookup{d: d}
+	l := new(principalLookup)
 	l.build = func(ctx context.Context, v *hotcache.View) (*iam.Principal, error) {
 		l.built = true
-		return d.buildPrincipal(ctx, v, l.query)
+		return d.buildPrincipal(ctx, v, l.ref)
 	}
 	return l
 }
 
-func (l *principalLookup) key() string {
-	if l.query.byKey {
-		l.text = append(append(l.text[:0], l.d.names.byKey...), l.query.sum[:]...)
-	} else {
-		l.text = append(append(l.text[:0], l.d.names.principal...), l.query.ref.ID...)
-	}
-	return string(l.text)
-}
-
-func (d *Directory) buildPrincipal(ctx context.Context, v *hotcache.View, q principalQuery) (*iam.Principal, error) {
-	ref := q.ref
-	if q.byKey {
-		key, err := hotcache.Read(ctx, v, d.names.key+hex.EncodeToString(q.sum[:]), decode[keyRecord])
-		if err != nil {
-			return nil, err
-		}
-		return d.read(ctx, v, principalQuery{ref: key.Owner})
-	}
+func (d *Directory) buildPrincipal(ctx context.Context, v *hotcache.View, ref iam.PrincipalRef) (*iam.Principal, error) {
 	switch ref.Kind {
 	case iam.KindUser:
 		return d.buildUser(ctx, v, iam.UserID(ref.ID))

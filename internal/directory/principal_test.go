@@ -310,3 +310,19 @@ func TestStoreAwayIsNeitherYesNorNo(t *testing.T) { // Z07, K05
 }
 
 func second[T any](_ T, err error) error { return err }
+
+func TestReferencesOfTheWrongKindNameNobody(t *testing.T) {
+	h, ctx := newHouse(t), context.Background()
+	bot := h.teamAccount("bot", h.team("vision"))
+	for _, ref := range []iam.PrincipalRef{
+		{}, {Kind: iam.KindUser, ID: string(bot)}, {Kind: iam.Anonymous, ID: string(bot)}, {Kind: iam.KindServiceAccount, ID: "usr_none"},
+		{Kind: iam.KindUser, ID: "../sa/" + string(bot)}, {Kind: 9, ID: string(bot)},
+	} {
+		if _, err := h.Principal(ctx, ref); iam.KindOf(err) != iam.KindUnauthenticated {
+			t.Errorf("%v: %v", ref, err)
+		}
+	}
+	if h.principal(bot.Ref()).Username != "bot" {
+		t.Error("the real one is gone")
+	}
+}
