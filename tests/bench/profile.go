@@ -2,9 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,8 +13,8 @@ import (
 // profileFor is how long each CPU profile samples.
 const profileFor = 10 * time.Second
 
-// profile saves a CPU profile of both sides under each work load, for `go tool pprof`. Profiling
-// costs time, so nothing is measured meanwhile.
+// profile saves, for `go tool pprof`, both sides' heaps and what they spend under each work load: CPU
+// time and allocations. Profiling costs time, so nothing is measured meanwhile.
 func (b *bench) profile(ctx context.Context) error {
 	if b.profiles == "" {
 		return nil
@@ -23,10 +22,14 @@ func (b *bench) profile(ctx context.Context) error {
 	if err := os.MkdirAll(b.profiles, 0o755); err != nil {
 		return err
 	}
+	for _, s := range []*side{b.plain, b.gateway} {
+		if err := s.save(ctx, "heap?gc=1", b.path(s, "heap")); err != nil {
+			return err
+		}
+	}
 	for _, w := range b.workloads {
 		for _, s := range []*side{b.plain, b.gateway} {
-			name := strings.ReplaceAll(strings.ToLower(s.name+" "+w.name), " ", "-") + ".pprof"
-			if err := b.profileOne(ctx, s, w, filepath.Join(b.profiles, name)); err != nil {
+			if err := b.profileOne(ctx, s, w); err != nil {
 				return fmt.Errorf("profile of %s under %s: %w", s.name, w.name, err)
 			}
 		}
@@ -34,41 +37,29 @@ func (b *bench) profile(ctx context.Context) error {
 	return nil
 }
 
-func (b *bench) profileOne(ctx context.Context, s *side, w workload, path string) error {
+func (b *bench) profileOne(ctx context.Context, s *side, w workload) error {
 	c, err := newClients(ctx, s.address, b.connections, w)
 	if err != nil {
 		return err
 	}
 	defer c.close()
 	loaded := make(chan outcome)
-	go func() { loaded <- c.closedLoop(profileFor + time.Second) }()
-	err = download(ctx, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", s.admin, int(profileFor.Seconds())), path)
-	if o := <-loaded; err == nil {
-		err = o.failure
-	}
-	return err
+	go func() { loaded <- c.closedLoop(2*profileFor + time.Second) }()
+	seconds := int(profileFor.Seconds())
+	err = errors.Join(
+		s.save(ctx, fmt.Sprintf("profile?seconds=%d", seconds), b.path(s, w.name)),
+		s.save(ctx, fmt.Sprintf("allocs?seconds=%d", seconds), b.path(s, w.name+" allocs")),
+	)
+	o := <-loaded
+	fmt.Fprintf(b.progress, "%s, %s: %.0f requests/s while it was profiled\n", s.name, w.name, float64(len(o.latencies))/o.elapsed.Seconds())
+	return errors.Join(err, o.failure)
 }
 
-func download(ctx context.Context, url, path string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", url, answer.Status)
-	}
-	file, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(file, answer.Body); err != nil {
-		file.Close()
-		return err
-	}
-	return file.Close()
+// save downloads a profile from the side's admin endpoint.
+func (s *side) save(ctx context.Context, profile, path string) error {
+	return download(ctx, "http://"+s.admin+"/debug/pprof/"+profile, path)
+}
+
+func (b *bench) path(s *side, what string) string {
+	return filepath.Join(b.profiles, strings.ReplaceAll(strings.ToLower(s.name+" "+what), " ", "-")+".pprof")
 }

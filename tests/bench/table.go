@@ -25,6 +25,8 @@ func (r *result) rows() []row {
 		{r.name, "CPU µs/request", "%.1f", &r.cpu, target},
 		{r.name, "p50 µs", "%.0f", &r.p50, ""},
 		{r.name, "p99 µs", "%.0f", &r.p99, ""},
+		{r.name, "allocations/request", "%.0f", &r.allocations, ""},
+		{r.name, "bytes allocated/request", "%.0f", &r.allocated, ""},
 	}
 }
 
