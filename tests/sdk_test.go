@@ -255,7 +255,7 @@ func forEachSDK(t *testing.T, test func(t *testing.T, version string)) {
 	}
 }
 
-// runID makes a run id that no other scenario has.
+// runID makes a run id that no other scenario has, nor has as a part.
 func runID(version, scenario string) string {
-	return fmt.Sprintf("%s-%s", strings.NewReplacer(" ", "-", ",", "", "'", "").Replace(scenario), strings.ReplaceAll(version, ".", "-"))
+	return fmt.Sprintf("of-%s-%s", strings.NewReplacer(" ", "-", ",", "", "'", "").Replace(scenario), strings.ReplaceAll(version, ".", "-"))
 }
