@@ -156,11 +156,8 @@ func malformedKey() error {
 func (tx *transaction) canOwnKeys(owner iam.PrincipalRef) error {
 	switch owner.Kind {
 	case iam.KindUser:
-		u, err := tx.user(iam.UserID(owner.ID))
-		if err != nil {
-			return err
-		}
-		return tx.guard(tx.d.names.entityName(u.Username))
+		_, err := tx.standingUser(iam.UserID(owner.ID))
+		return err
 	case iam.KindServiceAccount:
 		a, err := tx.serviceAccount(iam.ServiceAccountID(owner.ID))
 		if err != nil {

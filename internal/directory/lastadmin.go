@@ -12,11 +12,14 @@ const ReasonLastAdmin iam.Reason = "last_admin"
 // noUsers reports whether the directory is empty of people. Two who are first at the same moment
 // meet on the record of admins: one of them is decided again, and is second.
 func (tx *transaction) noUsers() (bool, error) {
+	if err := tx.guard(tx.d.names.admins); err != nil {
+		return false, err
+	}
 	page, err := tx.d.cache.Store().List(tx.ctx, tx.d.names.space+"user/", "", 1)
 	if err != nil {
 		return false, unreadable(err)
 	}
-	return len(page) == 0, tx.guard(tx.d.names.admins)
+	return len(page) == 0, nil
 }
 
 // countAdmin notes whether the person is an active admin. The record is written once, at the end.

@@ -194,11 +194,8 @@ func (tx *transaction) standingEntity(id iam.EntityID) error {
 	if !ok {
 		return iam.NotFoundf("there is no team or user %q", clip(string(id)))
 	}
-	u, err := tx.user(user)
-	if err != nil {
-		return err
-	}
-	return tx.guard(tx.d.names.entityName(u.Username))
+	_, err := tx.standingUser(user)
+	return err
 }
 
 func (tx *transaction) putProject(p *iam.Project) error {
@@ -338,7 +335,14 @@ func (tx *transaction) placeInTeam(team iam.TeamID, who iam.PrincipalRef) (name 
 		if err != nil {
 			return "", "", err
 		}
-		m, _ := u.Membership(team)
+		m, in := u.Membership(team)
+		place, err := tx.fetch(tx.d.names.member(team, u.ID))
+		if err != nil {
+			return "", "", err
+		}
+		if in != (place != nil) {
+			return "", "", store.ErrConflict // joined or left between the two reads
+		}
 		return u.Username, m.Role, tx.guard(tx.d.names.member(team, u.ID))
 	case iam.KindServiceAccount:
 		a, err := tx.serviceAccount(iam.ServiceAccountID(who.ID))

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/store"
 )
 
 // Membership is a person's place in a team, for audit events.
@@ -122,7 +123,20 @@ func (tx *transaction) standingTeam(id iam.TeamID) (*iam.Team, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t, tx.guard(tx.d.names.entityName(t.Name))
+	return t, tx.guardName(t.Name, id.Entity())
+}
+
+// guardName guards the record of an entity's name. An entity that was read and has lost its name was
+// deleted since: the change is decided again.
+func (tx *transaction) guardName(name string, id iam.EntityID) error {
+	r, err := tx.nameRecord(name)
+	if err != nil {
+		return err
+	}
+	if r.entity() != id {
+		return store.ErrConflict
+	}
+	return tx.guard(tx.d.names.entityName(name))
 }
 
 func (tx *transaction) createTeam(name string) (*iam.Team, error) {
@@ -137,7 +151,7 @@ func (tx *transaction) createTeam(name string) (*iam.Team, error) {
 }
 
 func (tx *transaction) deleteTeam(id iam.TeamID) error {
-	t, err := tx.team(id)
+	t, err := tx.standingTeam(id)
 	if err != nil {
 		return err
 	}
@@ -217,11 +231,11 @@ func (tx *transaction) removeMember(team iam.TeamID, user iam.UserID) (c Change[
 	if u.DefaultTeam == team {
 		u.DefaultTeam = ""
 	}
-	err = tx.uninvite(user.Ref(), func(p *iam.Project) bool { return p.Entity == team.Entity() })
-	if err != nil {
+	if err := tx.delete(tx.d.names.member(team, user)); err != nil { // first: invitations guard it
 		return c, err
 	}
-	if err := tx.delete(tx.d.names.member(team, user)); err != nil {
+	err = tx.uninvite(user.Ref(), func(p *iam.Project) bool { return p.Entity == team.Entity() })
+	if err != nil {
 		return c, err
 	}
 	return c, tx.put(tx.d.names.user(user), u)

@@ -23,7 +23,8 @@ const rounds = 12
 // only if no written or guarded record has changed since it was read.
 //
 // A record that a change depends on without changing it is guarded: it is written again as it was,
-// so that somebody who deletes it at the same moment and this change cannot both win.
+// so that somebody who deletes it at the same moment and this change cannot both win. Records are not
+// read at one moment, so a guard is set before what it guards is looked at.
 type transaction struct {
 	ctx    context.Context //nolint:containedctx // a transaction lives inside one call
 	d      *Directory
@@ -50,7 +51,11 @@ func (d *Directory) reading(ctx context.Context) *transaction {
 func (d *Directory) change(ctx context.Context, f func(*transaction) error) error {
 	for range rounds {
 		tx := d.reading(ctx)
-		if err := f(tx); err != nil {
+		err := f(tx)
+		if errors.Is(err, store.ErrConflict) {
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		if err := tx.keepAnAdmin(); err != nil {
@@ -64,7 +69,7 @@ func (d *Directory) change(ctx context.Context, f func(*transaction) error) erro
 			return &iam.Error{Kind: iam.KindTooLarge, Reason: "too_large",
 				Message: fmt.Sprintf("this change needs %d writes, and at most %d can be made at once: split it; nothing was changed", len(writes), store.MaxWrites)}
 		}
-		_, err := d.cache.Commit(ctx, writes...)
+		_, err = d.cache.Commit(ctx, writes...)
 		switch {
 		case err == nil:
 			return nil

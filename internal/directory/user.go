@@ -100,6 +100,16 @@ func (tx *transaction) user(id iam.UserID) (*iam.User, error) {
 	return u, err
 }
 
+// standingUser is user for changes that would be wrong if the person were deleted meanwhile; it
+// guards as standingTeam does.
+func (tx *transaction) standingUser(id iam.UserID) (*iam.User, error) {
+	u, err := tx.user(id)
+	if err != nil {
+		return nil, err
+	}
+	return u, tx.guardName(u.Username, id.PersonalEntity())
+}
+
 func (tx *transaction) putUser(u *iam.User) error {
 	if err := tx.countAdmin(u.ID, u.Active && u.Role == iam.OrganizationAdmin); err != nil {
 		return err
@@ -172,7 +182,7 @@ func (tx *transaction) setUser(id iam.UserID, c UserChange) (*iam.User, error) {
 }
 
 func (tx *transaction) deleteUser(id iam.UserID) error {
-	u, err := tx.user(id)
+	u, err := tx.standingUser(id)
 	if err != nil {
 		return err
 	}
