@@ -1,7 +1,9 @@
 package tests
 
 import (
+	"encoding/pem"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,6 +72,32 @@ func TestRepositoryCaddyfile(t *testing.T) {
 	}
 	if _, password, _ := (&http.Request{Header: forwarded.header}).BasicAuth(); password != key {
 		t.Error("the server did not get the caller's own key")
+	}
+}
+
+// A server behind https must see its own name, or its virtual hosts and its certificate's do not
+// match; X-Forwarded-Host keeps the name that the client used.
+func TestRepositoryCaddyfileInFrontOfHTTPS(t *testing.T) {
+	hosts := make(chan [2]string, 100)
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/login" {
+			hosts <- [2]string{r.Host, r.Header.Get("X-Forwarded-Host")}
+		}
+	}))
+	defer server.Close()
+	roots := filepath.Join(t.TempDir(), "roots.pem")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(roots, block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := launchRepository(t, "WANDB_UPSTREAM="+server.URL, "SSL_CERT_FILE="+roots)
+	p.awaitReady()
+	if a := p.send(http.MethodGet, "/login", "", "", nil); a.status != http.StatusOK {
+		t.Fatalf("the server's page was answered %d: %s", a.status, a.body)
+	}
+	want := [2]string{strings.TrimPrefix(server.URL, "https://"), strings.TrimPrefix(p.url, "http://")}
+	if got := <-hosts; got != want {
+		t.Errorf("Host and X-Forwarded-Host are %q, want %q", got, want)
 	}
 }
 
