@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,9 +19,14 @@ const maxAnswerBytes = 64 << 20
 
 // answerOptions says what is to be learned from the answer and changed in it.
 func (x *exchange) answerOptions(own map[string]json.RawMessage) wandb.AnswerOptions {
-	o := wandb.AnswerOptions{Own: own, Learn: true, Ticket: x.ticket}
+	// Where the upstream judges too, an id that cannot be placed is its to refuse: only what a
+	// mutation made or changed must be learned, because it contradicts what was cached.
+	o := wandb.AnswerOptions{Own: own, Ticket: x.ticket, Learn: x.g.soleJudge || x.call.Mutation()}
 	if x.g.soleJudge {
 		o.Keep = x.keep
+	}
+	if len(x.withheld) > 0 {
+		o.Redact = func(a wandb.Access) bool { return slices.Contains(x.withheld, a) }
 	}
 	return o
 }
@@ -44,13 +50,29 @@ func (x *exchange) ticket(urls []string) (string, bool) {
 // and the request fails as a whole: half a list would be taken for the whole one.
 func (x *exchange) keep(entity, project string) bool {
 	if entity == "" {
-		entity = x.defaultEntity()
+		entity = x.listedEntity()
 	}
 	ok, err := x.mayView(entity, project)
 	if err != nil && x.listError == nil {
 		x.listError = err
 	}
 	return ok && err == nil
+}
+
+// listedEntity is the entity of a list whose nodes do not tell it: the only one that the request
+// names. A list across entities that does not tell them shows nothing.
+func (x *exchange) listedEntity() string {
+	only := ""
+	for i := range x.facts {
+		switch entity := x.facts[i].entity; {
+		case x.facts[i].project != "" || entity == "" || entity == only:
+		case only != "":
+			return ""
+		default:
+			only = entity
+		}
+	}
+	return only
 }
 
 // observe sends the request on, and reads and changes the answer on its way back.

@@ -100,6 +100,10 @@ func (x *exchange) judge(a *wandb.Access) error {
 		permission = authz.ProjectCreate
 	}
 	decision := authz.Decide(authz.Request{Permission: permission, Product: a.Product}, facts)
+	if a.Redactable && !decision.Allowed() {
+		x.withheld = append(x.withheld, *a) // the answer goes out without it
+		return nil
+	}
 	x.event.decided(decision, permission, resource)
 	if decision.Allowed() {
 		if writes(permission) && x.destination == nil {
@@ -124,12 +128,24 @@ func (x *exchange) place(a *wandb.Access) (wandb.Resource, authz.Permission, err
 		if err != nil {
 			return a.Resource, a.Permission, err
 		}
+		if !claimedThere(a.Resource, entity, project) {
+			return a.Resource, a.Permission, &iam.Error{
+				Kind: iam.KindInvalid, Reason: wandb.ReasonIDMismatch,
+				Message: "The request names " + a.Resource.Entity + "/" + a.Resource.Project + " beside an id of something that lies elsewhere. Send names and ids of one project.",
+			}
+		}
 		placed := a.Resource
 		placed.Kind, placed.Entity, placed.Project = wandb.ResourceProject, entity, project
 		return placed, a.Permission, nil
 	default:
 		return a.Resource, a.Permission, nil
 	}
+}
+
+// claimedThere reports whether the names that stand beside an id agree with where it lies. Whichever
+// the upstream obeys, names or id, it must be the same.
+func claimedThere(r wandb.Resource, entity, project string) bool {
+	return (r.Entity == "" || iam.FoldName(r.Entity) == iam.FoldName(entity)) && (r.Project == "" || r.Project == project)
 }
 
 // unplaced is the permission that the policy decides over, in place of one that has no project.

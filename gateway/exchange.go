@@ -33,6 +33,8 @@ type exchange struct {
 	// destination is the entity that the request writes to, for attribution.
 	destination *iam.Entity
 
+	// withheld are the accesses that were refused where the answer can go out without them.
+	withheld []wandb.Access
 	// listError is what kept a list from being filtered.
 	listError error
 
@@ -89,6 +91,12 @@ func (x *exchange) clean() {
 
 // findRoute parses the target, and answers what needs no caller.
 func (x *exchange) findRoute() (answered bool, err error) {
+	if x.r.Method == http.MethodPut && len(x.r.Header[TicketHeader]) > 0 && len(x.r.Header["Authorization"]) == 0 {
+		// The server made up this target and the ticket will name it byte for byte: whether it is
+		// canonical is not ours to judge. A ticket that does not fit is refused in identify.
+		x.route = wandb.Route{Kind: wandb.RouteUnknown}
+		return false, nil
+	}
 	x.route, err = wandb.ParseRoute(x.r.Method, x.r.URL, x.g.Routes)
 	if err != nil {
 		return false, fail(err)

@@ -162,7 +162,7 @@ func (x *exchange) owns(root wandb.Root) bool {
 
 // ownRoots answers the root fields that the gateway owns, by response key and in their order.
 func (x *exchange) ownRoots() (own map[string]json.RawMessage, order []string) {
-	if !x.g.OwnIdentity {
+	if !x.g.OwnIdentity || !x.call.HasRoot("viewer") {
 		return nil, nil
 	}
 	for _, root := range x.call.Roots() {

@@ -89,14 +89,16 @@ type Principal struct {
 	Role       OrganizationRole
 	ModelsSeat Seat
 	WeaveSeat  Seat
-	// Teams are the person's memberships, with names, sorted by name.
+	// Teams are the person's memberships, with names, sorted by name. A service account with
+	// FromUpstream has them too: the teams that list it.
 	Teams []Membership
 	// PersonalEntity is the person's own entity; empty when personal entities are off.
 	PersonalEntity string
 
 	// The following hold for service accounts.
 
-	// Scope is the parent team of a team-scoped account; zero for an organization-scoped one.
+	// Scope is the parent team of a team-scoped account; zero for an organization-scoped one. With
+	// FromUpstream it is what the server's lists come to, which is good for attribution alone.
 	Scope TeamRef
 
 	// DefaultEntity is where work goes that names no entity (design section 6); empty means that

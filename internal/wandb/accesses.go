@@ -1,6 +1,7 @@
 package wandb
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/wandb-gateway/wandb-gateway/authz"
@@ -144,11 +145,31 @@ func (c *Call) counts(n *need) (bool, error) {
 		a, err := c.at(n.at.args, argument{}, n.claim.when)
 		return err == nil && !a.null(), err
 	}
+	if n.claim.beyond != nil {
+		a, err := c.at(n.at.args, argument{}, "input")
+		return err == nil && c.givesMore(a, n.claim.beyond), err
+	}
 	if n.claim.unlessFalse != "" {
 		a, err := c.at(n.at.args, argument{}, n.claim.unlessFalse)
 		return err == nil && !a.isFalse(), err
 	}
 	return true, nil
+}
+
+// givesMore reports whether an input object has a member, not null, that is none of the names.
+func (c *Call) givesMore(a argument, names []string) bool {
+	if a.literal != nil {
+		return slices.ContainsFunc(a.literal.members, func(m member) bool {
+			return !slices.Contains(names, m.name) && !c.argument(m.value).null()
+		})
+	}
+	more := false
+	eachMember(a.raw, 0, func(name, value span) bool {
+		given := argument{raw: value.of(a.raw)}
+		more = !given.null() && !slices.Contains(names, unquote(name.of(a.raw)))
+		return !more
+	})
+	return more
 }
 
 // fillIn fills in the entity and project that the claim of n leaves out.

@@ -18,6 +18,8 @@ type claim struct {
 	// when is a path: the claim counts only if something stands there. unlessFalse is one too: the
 	// claim counts unless false, null or nothing stands there.
 	when, unlessFalse string
+	// beyond are members of input: the claim counts only if another one is given.
+	beyond []string
 	// optional: the claim counts only if one of its names or its id is given. Otherwise the default
 	// entity is filled in where no entity is given.
 	optional bool
@@ -115,7 +117,7 @@ var rootTable = map[string]row{
 	"project": {claims: claims(claim{permission: authz.ProjectRead, kind: claimProject, entity: "entityName", project: "name"}),
 		returns: typeProject, ref: "4.3 GetProject"},
 	"serverInfo": {claims: claims(claim{permission: authz.ServerRead, kind: claimServer}), returns: typeOpen, ref: "4.3 ServerInfo"},
-	"users":      {claims: claims(claim{permission: authz.OrganizationManage, kind: claimOrganization}), returns: typeOwnUser, ref: "4.3 SearchUsers"},
+	"users":      {claims: claims(claim{permission: authz.OrganizationProvision, kind: claimOrganization}), returns: typeOwnUser, ref: "4.3 SearchUsers"},
 	"view": {claims: claims(claim{permission: authz.ProjectRead, kind: claimID, id: "id", idType: IDView}),
 		returns: typeView, ref: "wandb-workspaces"},
 	"viewer": {claims: onSelf(authz.SelfRead), returns: typeViewer, ref: "4.3 Viewer"},
@@ -147,13 +149,13 @@ var rootTable = map[string]row{
 	), returns: typePayload, ref: "4.2 RenameRegistry"},
 	"updateProjectMember":     {mutation: true, claims: claims(onID(authz.ProjectManageMembers, IDProject, "input.projectId")), returns: typePayload, ref: "4.2 UpdateUserRegistryRole"},
 	"updateProjectTeamMember": {mutation: true, claims: claims(onID(authz.ProjectManageMembers, IDProject, "input.projectId")), returns: typePayload, ref: "4.2 UpdateTeamRegistryRole"},
+	// Clients send it to make sure that a project is there: with nothing but names it changes nothing,
+	// and asks for what its next request will need.
 	"upsertModel": {mutation: true, claims: claims(
-		claim{permission: authz.ProjectUpdate, kind: claimProject, entity: "input.entityName", project: "input.name",
-			id: "input.id", idType: IDProject, creates: true},
-		claim{permission: authz.ProjectSetVisibility, kind: claimProject, entity: "input.entityName", project: "input.name",
-			id: "input.id", idType: IDProject, creates: true, when: "input.access"},
-		claim{permission: authz.ProjectManageMembers, kind: claimProject, entity: "input.entityName", project: "input.name",
-			id: "input.id", idType: IDProject, creates: true, when: "input.owner"},
+		onModel(claim{permission: authz.RunWrite}),
+		onModel(claim{permission: authz.ProjectUpdate, beyond: []string{"entityName", "name", "id", "access", "owner"}}),
+		onModel(claim{permission: authz.ProjectSetVisibility, when: "input.access"}),
+		onModel(claim{permission: authz.ProjectManageMembers, when: "input.owner"}),
 	), returns: typePayload, upserts: true, ref: "4.2 UpsertModel"},
 
 	// Reports and workspaces.
@@ -255,6 +257,12 @@ var rootTable = map[string]row{
 	"deleteApiKey":         {mutation: true, claims: onSelf(authz.SelfUpdate), returns: typeAccountPayload, ref: "4.2 DeleteApiKey"},
 	"deleteInvite":         {mutation: true, claims: claims(onEntity(authz.TeamManage, "input.entityName")), returns: typeAccountPayload, ref: "4.2 DeleteInvite"},
 	"generateApiKey":       {mutation: true, claims: onSelf(authz.SelfUpdate), returns: typeAccountPayload, ref: "4.2 GenerateApiKey"},
+}
+
+// onModel completes a claim of upsertModel.
+func onModel(c claim) claim {
+	c.kind, c.entity, c.project, c.id, c.idType, c.creates = claimProject, "input.entityName", "input.name", "input.id", IDProject, true
+	return c
 }
 
 func withCreates(c claim) claim {
