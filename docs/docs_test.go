@@ -61,3 +61,20 @@ func TestLinks(t *testing.T) {
 		t.Error("no document names a test")
 	}
 }
+
+// Whoever follows the README must run what every change was held to.
+func TestCIRunsTheCommandOfTheREADME(t *testing.T) {
+	for path, want := range map[string]string{
+		"../README.md": "```sh\ngo test ./...\n```",
+		"../.ci/run":   "\nstep \"test\" go test ./...\n",
+		"../Makefile":  "\n\tgo test ./...\n",
+	} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%s does not hold %q", path, want)
+		}
+	}
+}
