@@ -740,3 +740,39 @@ func TestFactsAreOfOneRevision(t *testing.T) {
 	close(done)
 	all.Wait()
 }
+
+func TestDeletingRacesWithAdding(t *testing.T) { // Z13: nothing is left behind for what was deleted
+	h, ctx := newHouse(t), context.Background()
+	h.admin("root")
+	for round := range 25 {
+		alice, member := h.user(fmt.Sprintf("alice%d", round)), h.user(fmt.Sprintf("member%d", round))
+		team := h.team(fmt.Sprintf("team%d", round))
+		var all sync.WaitGroup
+		all.Go(func() { h.check(second(h.DeleteUser(ctx, alice))) })
+		all.Go(func() { _, _, _ = h.MintKey(ctx, alice.Ref(), "late") })
+		all.Go(func() { _, _ = h.DeleteTeam(ctx, team) })
+		all.Go(func() { _, _ = h.SetMember(ctx, team, member, iam.RoleMember) })
+		all.Go(func() { _, _ = h.RecordProject(ctx, directory.NewProject{Entity: team.Entity(), Name: "late"}) })
+		all.Wait()
+
+		h.ok(h.Keys(ctx, iam.PrincipalRef{}, func(k directory.Key) error {
+			t.Errorf("round %d: key %s of a deleted user", round, k.ID)
+			return nil
+		}))
+		if _, err := h.Team(ctx, team); iam.KindOf(err) != iam.KindNotFound {
+			continue // the project was first
+		}
+		if p := h.principal(member.Ref()); len(p.Teams) != 0 {
+			t.Errorf("round %d: in a deleted team", round)
+		}
+		u, err := h.User(ctx, member)
+		h.ok(err)
+		h.ok(h.Projects(ctx, team.Entity(), func(p *iam.Project) error {
+			t.Errorf("round %d: project of a deleted team", round)
+			return nil
+		}))
+		if len(u.Teams) != 0 {
+			t.Errorf("round %d: recorded in a deleted team", round)
+		}
+	}
+}
