@@ -72,13 +72,20 @@ func (w *Wandb) Facts(ctx context.Context, who gateway.Caller, entity, project s
 	return facts, err
 }
 
-// Attribute implements gateway.Directory. Only the gateway's own service accounts name people, and
-// only people whom the gateway knows can be vouched for.
+// Attribute implements gateway.Directory. A service account of the server's names people whom the
+// server lists in its team; one of the gateway's own names people whom the gateway knows, for only
+// they can be vouched for.
 func (w *Wandb) Attribute(ctx context.Context, who gateway.Caller, destination *iam.Entity, claim iam.Attribution) (*iam.Principal, error) {
-	if who.Principal.FromUpstream {
-		return nil, nil
+	if !who.Principal.FromUpstream {
+		return w.local.Attribute(ctx, who, nil, claim)
 	}
-	return w.local.Attribute(ctx, who, nil, claim)
+	team := ""
+	if destination != nil {
+		if _, ok := destination.ID.Team(); ok {
+			team = destination.Name
+		}
+	}
+	return w.upstream.Attribute(ctx, who.Principal, who.Credential, team, claim)
 }
 
 // Place implements gateway.Directory.

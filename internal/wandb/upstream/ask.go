@@ -32,16 +32,18 @@ var (
 
 // questions are all that the server is ever asked.
 type questions struct {
-	viewer, entity, project, members question
-	homes                            map[wandb.IDType]*question
+	viewer, account, entity, project, members, people question
+	homes                                             map[wandb.IDType]*question
 }
 
 func newQuestions() questions {
 	return questions{
 		viewer:  question{wordings: viewerWordings},
+		account: question{wordings: accountWordings},
 		entity:  question{wordings: entityWordings},
 		project: question{wordings: projectWordings},
 		members: question{wordings: memberWordings},
+		people:  question{wordings: peopleWordings},
 		homes:   homeQuestions(),
 	}
 }

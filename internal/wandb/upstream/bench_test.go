@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/wandb-gateway/wandb-gateway/authz"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 )
 
 // The paths that every request takes while the answers are remembered.
@@ -53,6 +54,41 @@ func BenchmarkFacts(b *testing.B) {
 	for b.Loop() {
 		f, err := d.Facts(b.Context(), p, c, "vision", "p")
 		if err != nil || !authz.Decide(authz.Request{Permission: authz.RunWrite}, f).Allowed() {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkFactsOfServiceAccount(b *testing.B) {
+	s := withCI(ci, visionPeople)
+	who := basic(ciKey)
+	s.entities[who+" vision"], s.projects[who+" vision/p"] = visionEntity, project("p", "PRIVATE", visionEntity, `"readOnly":false`)
+	d := directory(b, s)
+	c := apiKey(ciKey)
+	b.ReportAllocs()
+	for b.Loop() {
+		p, err := d.PrincipalByCredential(b.Context(), c)
+		if err != nil {
+			b.Fatal(err)
+		}
+		f, err := d.Facts(b.Context(), p, c, "vision", "p")
+		if err != nil || !authz.Decide(authz.Request{Permission: authz.RunWrite}, f).Allowed() {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkAttribute(b *testing.B) {
+	d := directory(b, withCI(ci, visionPeople))
+	c := apiKey(ciKey)
+	p, err := d.PrincipalByCredential(b.Context(), c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		person, err := d.Attribute(b.Context(), p, c, "vision", iam.Attribution{Username: "alice"})
+		if err != nil || person == nil {
 			b.Fatal(err)
 		}
 	}

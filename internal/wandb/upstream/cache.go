@@ -44,6 +44,8 @@ type answer[V any] struct {
 	value V
 	// absent is true when the server said that there is nothing; value may still hold what it said.
 	absent bool
+	// soon is true for an answer that is good, but should be asked for again before long.
+	soon bool
 	// asOf is set when the answer rests on something older than its own look-up.
 	asOf time.Duration
 	// err tells a definite no (unauthenticated, denied, not found), which is remembered like
@@ -235,6 +237,9 @@ func (c *cache[V]) remember(s *shard[V], key flightKey, a answer[V], asked time.
 		e.refresh = a.asOf + c.hits/2 + c.hits/4*time.Duration(key.digest[3])/256
 		// What rests on something older is not asked for with every request until that is renewed.
 		e.refresh = max(e.refresh, asked+c.hits/8)
+		if a.soon {
+			e.refresh = asked + c.misses
+		}
 		c.put(s.present, key.digest, e)
 	}
 }

@@ -23,6 +23,9 @@ const (
 	purposeShownToAdmin
 	purposeRole
 	purposeHome
+	purposeAccount
+	purposePersonByName
+	purposePersonByEmail
 )
 
 func digestOfCredential(c iam.Credential) digest {

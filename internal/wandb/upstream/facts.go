@@ -16,7 +16,8 @@ import (
 // A principal of the server's is judged by what the server shows to their own credential c: the
 // project's visibility, the teams that viewer lists, the role in the team where the server tells
 // it, and readOnly, which says what they may do even where the role is not told. Facts.Principal is
-// then p as far as this project goes (see shape); it is not for anything but Decide.
+// then p as far as this project goes (see shape), and a service account in the form in which its
+// teams count (see judged); it is not for anything but Decide.
 //
 // Any other principal is judged by the project's true visibility as the administrator's key shows
 // it, and by memberships and scopes of the gateway's own record, bound to the server's teams by
@@ -25,8 +26,9 @@ import (
 // Errors are iam.KindUnavailable; iam.KindUnauthenticated when the server no longer knows c; and
 // iam.KindDenied with ReasonNoAdminKey.
 func (d *Directory) Facts(ctx context.Context, p *iam.Principal, c iam.Credential, entity, project string) (authz.Facts, error) {
-	facts := authz.Facts{Principal: p, Organization: d.organization}
+	facts := authz.Facts{Organization: d.organization}
 	if entity == "" || len(entity) > maxNameBytes || len(project) > maxNameBytes {
+		facts.Principal = judged(p)
 		return facts, nil
 	}
 	var who asker
@@ -61,14 +63,14 @@ func (s *shown) facts(d *Directory, p *iam.Principal) authz.Facts {
 	if last := s.judged.p.Load(); last != nil && last.principal == p {
 		return last.facts
 	}
-	facts := authz.Facts{Principal: p, Organization: d.organization}
+	facts := authz.Facts{Principal: judged(p), Organization: d.organization}
 	switch {
 	case s.entity == nil:
 	case p == nil:
 		facts.Entity = s.entity.toEntity(nil)
 		facts.Project = s.toProject(facts.Entity)
 	case p.FromUpstream:
-		s.shape(&facts, p)
+		s.shape(&facts, facts.Principal)
 	default:
 		facts.Principal = bind(p)
 		facts.Entity = s.entity.toEntity(nil)

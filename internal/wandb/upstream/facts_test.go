@@ -36,7 +36,8 @@ func may(f authz.Facts, p authz.Permission) bool {
 	return authz.Decide(authz.Request{Permission: p}, f).Allowed()
 }
 
-// What the server shows to a caller's own credential, and what Decide makes of it.
+// What the server shows to a caller's own credential, and what Decide makes of it. It makes the same
+// of a service account: that it is one takes nothing away that the server gives, and gives nothing.
 func TestDecideFollowsTheServer(t *testing.T) {
 	const ownTeam, otherTeam = "vision", "audio"
 	tests := []struct {
@@ -47,6 +48,7 @@ func TestDecideFollowsTheServer(t *testing.T) {
 		members string // the team's members as the server lists them
 		hidden  string // the project as the administrator's key sees it
 		admin   bool   // the caller administers the server
+		service bool   // the caller is a service account
 
 		read, write, delete, visibility, create bool
 	}{
@@ -133,11 +135,20 @@ func TestDecideFollowsTheServer(t *testing.T) {
 		{name: "a name that leads to another team", in: ownTeam, entity: visionEntity, project: project("p", "PRIVATE", audioEntity, `"readOnly":true`),
 			read: true},
 	}
+	people := tests
+	for _, tt := range people {
+		tt.name += ", service account"
+		tt.service = true
+		tests = append(tests, tt)
+	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newFakeServer()
 			who, root := basic(aliceKey), basic(rootKey)
 			s.viewers[who] = strings.Replace(alice, `"admin":false`, fmt.Sprintf(`"admin":%t`, tt.admin), 1)
+			if tt.service {
+				s.viewers[who] = strings.Replace(s.viewers[who], `{`, `{"accountType":"SERVICE",`, 1)
+			}
 			s.entities[who+" "+tt.in], s.projects[who+" "+tt.in+"/p"] = tt.entity, tt.project
 			s.entities[root+" "+tt.in], s.projects[root+" "+tt.in+"/p"] = tt.entity, tt.project
 			if tt.hidden != "" {
@@ -148,6 +159,9 @@ func TestDecideFollowsTheServer(t *testing.T) {
 			p, err := d.PrincipalByCredential(t.Context(), apiKey(aliceKey))
 			if err != nil {
 				t.Fatal(err)
+			}
+			if p.IsServiceAccount() != tt.service {
+				t.Fatalf("%s, want a service account: %t", p.Ref, tt.service)
 			}
 			f, err := d.Facts(t.Context(), p, apiKey(aliceKey), tt.in, "p")
 			if err != nil {
@@ -364,7 +378,7 @@ func TestNamesThatCannotBeAskedAreNothing(t *testing.T) {
 			t.Errorf("%.8q: %+v, %v", names, f, err)
 		}
 	}
-	if n := s.count("entity("); n != 0 {
+	if n := s.count("GatewayEntity") + s.count("GatewayProject"); n != 0 {
 		t.Errorf("asked %d times", n)
 	}
 }
@@ -432,7 +446,7 @@ func TestProjectInConstantUse(t *testing.T) {
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		if n := s.count("members"); n < 5 || n > 12 {
+		if n := s.count("GatewayMembers"); n < 5 || n > 12 {
 			t.Errorf("the role was asked for %d times, want about once in 30 to 45 s", n)
 		}
 		if n := s.count("project("); n < 12 || n > 48 {

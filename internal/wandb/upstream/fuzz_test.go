@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -79,6 +80,38 @@ func FuzzReadProject(f *testing.F) {
 			t.Fatalf("a hidden project is read: %s", body)
 		case s.project != nil && isTrue(s.project.ReadOnly) && write.Allowed() && !s.hidden:
 			t.Fatalf("a read-only project is written: %s (%s)", body, write.Reason)
+		}
+	})
+}
+
+// Whatever the server answers, only a row that has the claimed name or address, and that is no
+// service account, is named, in a form that can be written into headers.
+func FuzzReadPeople(f *testing.F) {
+	f.Add([]byte(visionPeople), "alice", true)
+	f.Add([]byte(visionPeople), "shared@acme.test", false)
+	f.Add([]byte(audioPeople), "ci", true)
+	f.Add([]byte(`[null,{"username":"a\r\nb","accountType":{}},{"username":"@","email":"@"}]`), "@", true)
+	f.Add([]byte(`[{"accountType":"SERVICE","accountType":null,"username":"x"}]`), "x", true)
+	d := &Directory{organization: "acme"}
+	f.Fuzz(func(t *testing.T, body []byte, name string, byName bool) {
+		var list people
+		if json.Unmarshal(body, &list) != nil || name == "" {
+			return
+		}
+		by := purposePersonByEmail
+		if byName {
+			by = purposePersonByName
+		}
+		row, told := list.find(by, name)
+		person := d.toPerson(row)
+		if person == nil {
+			return
+		}
+		if !told || row.Account == accountService || row.Username != name && iam.FoldName(row.Email) != iam.FoldName(name) {
+			t.Fatalf("%q names %+v", name, row)
+		}
+		if !iam.ValidName(person.Username) || strings.ContainsAny(person.Email, "\r\n\x00") || !person.IsUser() {
+			t.Fatalf("%+v", person)
 		}
 	})
 }

@@ -10,9 +10,10 @@ import (
 // different ids stay different. A local id has 20 hexadecimal digits there and never begins with
 // "up:", so the two kinds cannot meet.
 const (
-	userPrefix    = "usr_up:"
-	teamPrefix    = "team_up:"
-	projectPrefix = "prj_up:"
+	userPrefix           = "usr_up:"
+	serviceAccountPrefix = "sa_up:"
+	teamPrefix           = "team_up:"
+	projectPrefix        = "prj_up:"
 )
 
 // TeamID returns the id of the server's team with that name. Entity names are unique at the server.

@@ -1,10 +1,13 @@
 package upstream
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +24,7 @@ type fakeServer struct {
 	projects map[string]string // asker's header + " " + entity/project -> project object
 	entities map[string]string // asker's header + " " + entity -> entity object
 	members  map[string]string // entity -> members array
+	lists    map[string]string // asker's header + " " + entity -> members array, before members; a status fails
 	homes    map[string]string // id -> object under `it`
 	asked    []fakeQuestion
 
@@ -42,7 +46,7 @@ type fakeQuestion struct {
 func newFakeServer() *fakeServer {
 	return &fakeServer{
 		viewers: map[string]string{}, projects: map[string]string{}, entities: map[string]string{},
-		members: map[string]string{}, homes: map[string]string{},
+		members: map[string]string{}, lists: map[string]string{}, homes: map[string]string{},
 	}
 }
 
@@ -104,7 +108,17 @@ func (s *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.Contains(q.Query, "viewer"):
 		data = `"viewer":` + or(s.viewers[who])
 	case strings.Contains(q.Query, "members"):
-		data = `"entity":{"members":` + or(s.members[entity]) + `}`
+		list, ok := s.lists[who+" "+entity]
+		if !ok {
+			list = s.members[entity]
+		}
+		if len(list) == 3 {
+			status, _ := strconv.Atoi(list)
+			w.WriteHeader(status)
+			answerJSON(w, `{"errors":[{"message":"permission denied"}]}`)
+			return
+		}
+		data = `"entity":{"members":` + or(list) + `}`
 	case strings.Contains(q.Query, "it:"):
 		data = `"it":` + or(s.homes[q.Variables["id"]])
 	case strings.Contains(q.Query, "project("):
@@ -185,4 +199,14 @@ func wantKind(t *testing.T, err error, kind iam.Kind) {
 	if got := iam.KindOf(err); got != kind {
 		t.Fatalf("kind %d (%v), want %d", got, err, kind)
 	}
+}
+
+// bodyOf returns what a question asks and leaves it to be read again.
+func bodyOf(r *http.Request) string {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err.Error()
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return string(body)
 }

@@ -110,6 +110,16 @@ func (d *Directory) refused(who asker, cause error) error {
 	return d.unknown(cause)
 }
 
+// refusedMeanwhile is the 503 for the same where it is no answer to give: who holds the credential
+// is looked up again, and that is what the caller will be told.
+func (d *Directory) refusedMeanwhile(who asker, cause error) error {
+	if who.kind == askerAdmin {
+		return d.adminRefused(cause)
+	}
+	d.viewers.forget(who.digest)
+	return d.unavailable("does not accept a credential any more that it knew a moment ago", cause, 0)
+}
+
 // adminRefused is the 503 for an `api_key` that the server does not accept: the operator's fault,
 // and no caller's.
 func (d *Directory) adminRefused(cause error) error {

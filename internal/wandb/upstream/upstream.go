@@ -8,11 +8,12 @@
 // Three promises hold everywhere in it:
 //
 //   - Nobody gets more than the server showed to the caller's own credential. What the
-//     administrator's key shows serves to find projects that are hidden from the caller, and
-//     principals that the server does not know.
+//     administrator's key shows serves to find projects that are hidden from the caller, principals
+//     that the server does not know, and the people for whom a service account works.
 //   - What the server cannot tell at the moment is iam.KindUnavailable, neither yes nor no, and is
 //     not remembered as a no.
-//   - Nothing is believed for longer than Config.Hits, counted from before the question was sent.
+//   - Nothing is believed for longer than Config.Hits, counted from before the question was sent,
+//     but whether an account is a person or a service account, which never changes: an hour.
 package upstream
 
 import (
@@ -82,12 +83,14 @@ type Directory struct {
 	turns    *rate.Limiter
 	slots    chan struct{}
 
-	viewers *cache[*iam.Principal]
-	shown   *cache[*shown]
-	roles   *cache[iam.Role]
-	homes   *cache[home]
-	seen    *lastSeen
-	epochs  *epochs
+	viewers  *cache[*iam.Principal]
+	accounts *cache[accountType]
+	shown    *cache[*shown]
+	roles    *cache[iam.Role]
+	people   *cache[*iam.Principal]
+	homes    *cache[home]
+	seen     *lastSeen
+	epochs   *epochs
 
 	questions questions
 }
@@ -118,7 +121,10 @@ func New(c Config) (*Directory, error) {
 	d.viewers = newCache[*iam.Principal](limits)
 	d.shown = newCache[*shown](limits)
 	d.roles = newCache[iam.Role](limits)
+	d.people = newCache[*iam.Principal](limits)
 	d.homes = newCache[home](limits)
+	limits.hits, limits.misses = accountTTL, accountUntoldTTL
+	d.accounts = newCache[accountType](limits)
 	return d, nil
 }
 

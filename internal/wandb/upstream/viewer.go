@@ -33,7 +33,8 @@ const (
 // deleted, iam.KindDenied when it refuses it, and iam.KindUnavailable when it cannot tell. A
 // credential that stops to count at the server counts here for at most Config.Hits more.
 //
-// The principal is always a person: the server does not say whether a key is a service account's.
+// It is a service account where the server's member lists say so, and a person where they do not
+// tell. A service account's Scope is its team if viewer lists exactly one; Teams are those it lists.
 // Team roles are members' here; Facts finds out more where it matters.
 func (d *Directory) PrincipalByCredential(ctx context.Context, c iam.Credential) (*iam.Principal, error) {
 	if !askable(c) {
@@ -84,16 +85,23 @@ func askable(c iam.Credential) bool {
 func (d *Directory) viewerLook(c iam.Credential) func(context.Context) answer[*iam.Principal] {
 	return func(ctx context.Context) answer[*iam.Principal] {
 		p, err := d.askViewer(ctx, c)
+		soon := false
 		switch {
 		case err == nil:
+			account, settled := d.account(ctx, c, p)
+			if account == accountService {
+				toServiceAccount(p)
+			}
+			soon = !settled
 			d.seen.add(p)
 		case definite(err):
 			// Upload tickets of theirs stop as well. Another credential of theirs brings them back.
 			if was := d.viewers.last(digestOfCredential(c)); was != nil {
 				d.seen.drop(was.Ref)
+				d.seen.drop(judged(was).Ref) // from before it was known what they are
 			}
 		}
-		return answer[*iam.Principal]{value: p, err: err}
+		return answer[*iam.Principal]{value: p, soon: soon, err: err}
 	}
 }
 

@@ -272,7 +272,7 @@ func TestServersOfAnotherAgeAreAskedForLess(t *testing.T) {
 			if _, err := d.PrincipalByCredential(t.Context(), apiKey(key)); err != nil {
 				t.Fatal(err)
 			}
-			if got, want := s.count("viewer"), 2+i; got != want {
+			if got, want := s.count("GatewayViewer"), 2+i; got != want {
 				t.Errorf("asked %d times after key %d, want %d: the working wording is kept", got, i, want)
 			}
 		}
@@ -310,7 +310,7 @@ func TestHitsAndMissesHaveTheirBounds(t *testing.T) {
 		if err := ask(bobKey); err != nil {
 			t.Fatal(err)
 		}
-		if got := s.count("viewer"); got != 3 {
+		if got := s.count("GatewayViewer"); got != 3 {
 			t.Errorf("asked %d times, want 3", got)
 		}
 
@@ -334,7 +334,7 @@ func TestDeletedKeyInUseIsRefusedWithinTheBound(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		if n := s.count("viewer"); n < 5 || n > 12 {
+		if n := s.count("GatewayViewer"); n < 5 || n > 12 {
 			t.Errorf("asked %d times in five minutes, want about one in 30 to 45 s", n)
 		}
 		s.set(func(s *fakeServer) { delete(s.viewers, basic(aliceKey)) })
@@ -395,7 +395,7 @@ func TestServerAway(t *testing.T) {
 			wantKind(t, ask(), iam.KindUnavailable)
 			time.Sleep(100 * time.Millisecond)
 		}
-		if n := s.count("viewer"); n > 10 {
+		if n := s.count("GatewayViewer"); n > 10 {
 			t.Errorf("the server was probed %d times in ten seconds, want at most 10", n)
 		}
 		s.set(func(s *fakeServer) { s.bad = nil })
@@ -450,7 +450,7 @@ func TestManyFirstRequestsCauseOneLookupPerKey(t *testing.T) {
 	if n := wrong.Load(); n != 0 {
 		t.Errorf("%d requests failed or got somebody else", n)
 	}
-	if n := s.count("viewer"); n != keys {
+	if n := s.count("GatewayViewer"); n != keys {
 		t.Errorf("%d look-ups for %d keys", n, keys)
 	}
 }
@@ -473,7 +473,7 @@ func TestFirstCallerGoesAway(t *testing.T) {
 		if err := <-second; err != nil {
 			t.Error(err)
 		}
-		if n := s.count("viewer"); n != 1 {
+		if n := s.count("GatewayViewer"); n != 1 {
 			t.Errorf("asked %d times", n)
 		}
 	})
@@ -494,7 +494,7 @@ func TestLookupsAreLimitedInRate(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if n := s.count("viewer"); n > 20 { // a burst of 10, then 10 within the second
+		if n := s.count("GatewayViewer"); n > 20 { // a burst of 10, then 10 within the second
 			t.Errorf("%d look-ups within a second, want at most 20", n)
 		}
 		if busy.Load() < 80 {
@@ -518,11 +518,11 @@ func TestFloodOfBadKeys(t *testing.T) {
 	if n := d.viewers.size(); n > 2048 {
 		t.Errorf("%d entries, want at most 2048", n)
 	}
-	asked := s.count("viewer")
+	asked := s.count("GatewayViewer")
 	if _, err := d.PrincipalByCredential(t.Context(), apiKey(aliceKey)); err != nil {
 		t.Fatal(err)
 	}
-	if s.count("viewer") != asked {
+	if s.count("GatewayViewer") != asked {
 		t.Error("the good key was pushed out")
 	}
 }
@@ -570,6 +570,7 @@ func TestIdsNeverMeet(t *testing.T) {
 	for what, id := range map[string]string{
 		"by id":               string(userID("alice")),
 		"by name":             string(userIDByName("alice")),
+		"service account":     serviceAccountPrefix + "alice",
 		"id with @":           string(userID("@alice")),
 		"id with %":           string(userID("%40alice")),
 		"team":                string(TeamID("alice")),
