@@ -21,9 +21,12 @@ const maxAnswerBytes = 64 << 20
 func (x *exchange) answerOptions(own map[string]json.RawMessage) wandb.AnswerOptions {
 	// Where the upstream judges too, an id that cannot be placed is its to refuse: only what a
 	// mutation made or changed must be learned, because it contradicts what was cached.
-	o := wandb.AnswerOptions{Own: own, Ticket: x.ticket, Learn: x.g.soleJudge || x.call.Mutation()}
+	o := wandb.AnswerOptions{Own: own, Ticket: x.uploadTicket, Learn: x.g.soleJudge || x.call.Mutation()}
 	if x.g.soleJudge {
 		o.Keep = x.keep
+	}
+	if !x.g.ServerSignIn { // which lets reads without a credential pass: the server checks its own signature
+		o.Download = x.downloadWithTicket
 	}
 	if len(x.withheld) > 0 {
 		o.Redact = func(a wandb.Access) bool { return slices.Contains(x.withheld, a) }
@@ -31,19 +34,35 @@ func (x *exchange) answerOptions(own map[string]json.RawMessage) wandb.AnswerOpt
 	return o
 }
 
-// ticket mints an upload ticket when all these uploads will come back to this host.
-func (x *exchange) ticket(urls []string) (string, bool) {
-	p := x.caller.Principal
-	if p == nil {
+// uploadTicket mints a ticket when all these uploads will come back to this host.
+func (x *exchange) uploadTicket(urls []string) (string, bool) {
+	if x.caller.Principal == nil || !x.comesBack(urls...) {
 		return "", false
 	}
+	return x.g.Tickets.Mint(forUpload, x.caller.Principal.Ref, urls)
+}
+
+// downloadWithTicket returns the URL with a ticket in it when the download will come back to this host.
+func (x *exchange) downloadWithTicket(url string) (string, bool) {
+	if x.caller.Principal == nil || !x.comesBack(url) {
+		return "", false
+	}
+	ticket, ok := x.g.Tickets.Mint(forDownload, x.caller.Principal.Ref, []string{url})
+	if !ok {
+		return "", false
+	}
+	return withTicket(url, ticket), true
+}
+
+// comesBack reports whether requests for these URLs go to the host that this request came to.
+func (x *exchange) comesBack(urls ...string) bool {
 	for _, u := range urls {
 		parsed, err := url.Parse(u)
 		if err != nil || !strings.EqualFold(parsed.Host, x.r.Host) {
-			return "", false
+			return false
 		}
 	}
-	return x.g.Tickets.Mint(p.Ref, urls)
+	return true
 }
 
 // keep decides whether a list may show a project. When nobody can tell, the project is not shown,

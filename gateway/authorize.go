@@ -16,7 +16,8 @@ type knownFacts struct {
 
 // authorize decides over every access; the first refusal ends it.
 func (x *exchange) authorize(accesses []wandb.Access) error {
-	if x.caller.Credential.Kind == iam.CredentialTicket {
+	if x.ticket.ID != "" {
+		x.event.Effect, x.event.Reason = authz.Allow, ReasonTicket
 		return nil
 	}
 	if x.caller.Principal == nil {

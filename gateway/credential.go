@@ -18,7 +18,8 @@ const TicketHeader = "X-Wandb-Gateway-Ticket"
 const weaveKeyHeader = "Wandb-Api-Key"
 
 // readCredential finds the one credential of a request. An Authorization header counts before any
-// cookie, a ticket only where there is neither header. serverCookies says whether a Cookie header
+// cookie. Tickets are read apart (Tickets.present), for a client may send one beside its credential.
+// serverCookies says whether a Cookie header
 // may hold a session of the server behind the gateway, weave whether the header of Weave's
 // exporters counts.
 //
@@ -40,8 +41,6 @@ func readCredential(h http.Header, serverCookies, weave bool) (iam.Credential, e
 		return parseAuthorization(authorization[0])
 	case len(weaveKeys) == 1 && weaveKeys[0] != "":
 		return credentialOf(weaveKeys[0], false)
-	case len(tickets) == 1:
-		return iam.Credential{Kind: iam.CredentialTicket, Secret: iam.NewSecret(tickets[0])}, nil
 	}
 	if cookies := h["Cookie"]; serverCookies && len(cookies) > 0 {
 		value := strings.Join(cookies, "; ")

@@ -33,6 +33,8 @@ type exchange struct {
 	// destination is the entity that the request writes to, for attribution.
 	destination *iam.Entity
 
+	// ticket is whose file ticket the request carries, nobody's if it carries none that holds.
+	ticket iam.PrincipalRef
 	// withheld are the accesses that were refused where the answer can go out without them.
 	withheld []wandb.Access
 	// listError is what kept a list from being filtered.
@@ -91,9 +93,12 @@ func (x *exchange) clean() {
 
 // findRoute parses the target, and answers what needs no caller.
 func (x *exchange) findRoute() (answered bool, err error) {
-	if x.r.Method == http.MethodPut && len(x.r.Header[TicketHeader]) > 0 && len(x.r.Header["Authorization"]) == 0 {
-		// The server made up this target and the ticket will name it byte for byte: whether it is
-		// canonical is not ours to judge. A ticket that does not fit is refused in identify.
+	if x.ticket, err = x.g.Tickets.present(x.r); err != nil && len(x.r.Header["Authorization"]) == 0 {
+		return false, x.failedCredential(err)
+	}
+	if x.ticket.ID != "" {
+		// The server made up this target, and the ticket names it byte for byte: whether it is
+		// canonical is not ours to judge.
 		x.route = wandb.Route{Kind: wandb.RouteUnknown}
 		return false, nil
 	}
@@ -137,23 +142,20 @@ func (x *exchange) identify() error {
 	}
 	x.caller.Credential, x.caller.Ask = credential, x.ask
 	x.event.Credential = credential.Kind
-	switch credential.Kind {
-	case iam.NoCredential:
+	switch {
+	case credential.Kind == iam.NoCredential && x.ticket.ID != "":
+		x.caller.Credential.Kind, x.event.Credential = iam.CredentialTicket, iam.CredentialTicket
+		x.caller.Principal, err = x.g.Directory.Principal(x.r.Context(), x.ticket)
+	case credential.Kind == iam.NoCredential:
 		return nil
-	case iam.CredentialTicket:
-		ref, err := x.g.Tickets.Verify(credential.Secret.Reveal(), x.r)
-		if err != nil {
-			return x.failedCredential(err)
-		}
-		x.caller.Principal, err = x.g.Directory.Principal(x.r.Context(), ref)
-		if err != nil {
-			return x.failedCredential(err)
-		}
 	default:
 		x.caller.Principal, err = x.g.Directory.Identify(x.r.Context(), credential)
-		if err != nil {
-			return x.failedCredential(err)
-		}
+	}
+	if err != nil {
+		return x.failedCredential(err)
+	}
+	if x.ticket.ID != "" && (x.caller.Principal == nil || x.caller.Principal.Ref != x.ticket) {
+		return x.failedCredential(errTicket) // somebody else's
 	}
 	x.event.Principal = x.caller.Principal
 	if x.g.Host.Identified != nil && x.caller.Principal != nil {
@@ -181,9 +183,8 @@ func (x *exchange) failedCredential(err error) error {
 // access lists what the request would touch.
 func (x *exchange) access() ([]wandb.Access, error) {
 	switch {
-	case x.caller.Credential.Kind == iam.CredentialTicket:
-		// The ticket names the URL exactly; what it may was decided when it was made.
-		return nil, nil
+	case x.ticket.ID != "":
+		return nil, nil // decided when the ticket was made, for exactly this URL
 	case x.route.Kind == wandb.RouteGraphQL:
 		return x.graphQL()
 	case x.route.Kind == wandb.RouteWeave:

@@ -18,6 +18,9 @@ func (x *exchange) forward() error {
 	if x.call == nil {
 		return x.pass(nil)
 	}
+	if err := x.refuseAdministration(); err != nil {
+		return err
+	}
 	own, order := x.ownRoots()
 	body, err := x.call.Body(wandb.BodyOptions{DefaultEntity: x.defaultEntity(), Drop: x.owns})
 	if err != nil {
@@ -158,6 +161,29 @@ func (x *exchange) dropCredential() {
 // because the caller is known only here.
 func (x *exchange) owns(root wandb.Root) bool {
 	return root.Name == "viewer" && x.g.OwnIdentity && x.caller.Principal != nil && !x.caller.Principal.FromUpstream
+}
+
+// administration are the root fields that would change the record of people, teams and keys.
+var administration = [...]string{
+	"createUser", "createTeam", "createInvite", "deleteInvite", "createServiceAccount", "generateApiKey", "deleteApiKey", "users",
+}
+
+// refuseAdministration keeps the SDK's administration from the upstream where the record is here: it
+// would make a second one there.
+func (x *exchange) refuseAdministration() error {
+	p := x.caller.Principal
+	if !x.g.OwnIdentity || p == nil || p.FromUpstream {
+		return nil
+	}
+	for _, name := range administration {
+		if x.call.HasRoot(name) {
+			return fail(&iam.Error{
+				Kind: iam.KindDenied, Reason: ReasonAdministeredHere,
+				Message: "People, teams and API keys are recorded at the gateway, which does not take " + name + " from the SDK. An administrator does it with `wandb-gateway iam user|team|service-account|key`.",
+			})
+		}
+	}
+	return nil
 }
 
 // ownRoots answers the root fields that the gateway owns, by response key and in their order.

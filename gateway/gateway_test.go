@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -460,10 +461,10 @@ func TestUploadsGetTickets(t *testing.T) {
 		t.Fatalf("%s: %v", w.Body, err)
 	}
 	headers := got.Data.CreateRunFiles.UploadHeaders
-	if len(headers) != 2 || headers[0] != "X-Other: 1" || !strings.HasPrefix(headers[1], TicketHeader+": ") {
+	if len(headers) != 2 || headers[0] != "X-Other: 1" || !strings.HasPrefix(headers[1], TicketHeader+":") {
 		t.Fatalf("uploadHeaders %q", headers)
 	}
-	ticket := strings.TrimPrefix(headers[1], TicketHeader+": ")
+	ticket := strings.TrimPrefix(headers[1], TicketHeader+":")
 	h := s.forwarded(s.do("PUT", "https://gw.test/storage/a?sig=1", "", "data", http.Header{TicketHeader: {ticket}}))
 	if h.Get(headerUser) != "alice" || h.Get(TicketHeader) != "" || s.upstream.body != "data" {
 		t.Errorf("upload as %q with ticket %q: %q", h.Get(headerUser), h.Get(TicketHeader), s.upstream.body)
@@ -474,6 +475,34 @@ func TestUploadsGetTickets(t *testing.T) {
 	if w := s.graphQL("alice-key", query, `{"entity":"vision","project":"team","run":"r1","files":["a"]}`); strings.Contains(w.Body.String(), TicketHeader) {
 		t.Errorf("a ticket goes to another host: %s", w.Body)
 	}
+}
+
+// TestUploadWithCredentialAndTicket: wandb.Api() sends both.
+func TestUploadWithCredentialAndTicket(t *testing.T) {
+	s := newScene(t)
+	target := "https://gw.test/storage/a?sig=1"
+	ticket, _ := s.config.Tickets.Mint(forUpload, s.world.principals["alice-key"].Ref, []string{target})
+	h := http.Header{TicketHeader: {ticket}}
+	s.forwarded(s.do("PUT", target, "alice-key", "data", h))
+	s.refused(s.do("PUT", target, "bob-key", "data", h), 401, ReasonBadTicket)
+	s.refused(s.do("PUT", target, "nope", "data", h), 401, ReasonUnknownCredential)
+	s.refused(s.do("PUT", target, "alice-key", "data", http.Header{TicketHeader: {"AAAA"}}), 403, ReasonUnknownRoute)
+}
+
+func TestDownloadsGetTickets(t *testing.T) {
+	s := newScene(t)
+	s.upstream.answer = `{"data":{"project":{"run":{"files":{"edges":[{"node":{"name":"a","directUrl":"https://gw.test/storage/a?sig=1"}},{"node":{"name":"b","directUrl":"https://bucket.test/b"}}]}}}}}`
+	w := s.graphQL("alice-key", `query F($e: String!, $p: String!, $r: String!) { project(name: $p, entityName: $e) { run(name: $r) { files { edges { node { name directUrl } } } } } }`, `{"e":"vision","p":"team","r":"r1"}`)
+	urls := regexp.MustCompile(`https://[^"]+`).FindAllString(w.Body.String(), -1)
+	if len(urls) != 2 || urls[1] != "https://bucket.test/b" {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	s.forwarded(s.do("GET", urls[0], "", "", nil))
+	if got := s.upstream.request.URL.RequestURI(); got != "/storage/a?sig=1" {
+		t.Errorf("the server sees %s", got)
+	}
+	s.refused(s.do("GET", strings.Replace(urls[0], "/a?", "/b?", 1), "", "", nil), 401, ReasonBadTicket)
+	s.refused(s.do("GET", "https://gw.test/storage/a?sig=1", "", "", nil), 401, ReasonNoCredential)
 }
 
 func TestListsShowWhatTheCallerMayView(t *testing.T) {
@@ -535,4 +564,40 @@ func TestServerSignIn(t *testing.T) {
 	}
 	s.refused(s.do("POST", "/files/vision/team/r1/file_stream", "", "{}", nil), 401, ReasonNoCredential)
 	s.refused(s.do("PUT", "/storage/x", "", "x", nil), 401, ReasonNoCredential)
+}
+
+// TestWithheldFieldsAreEmpty: a document that a client always sends works for those who may see most
+// of it, and what they may not see is not in the answer.
+func TestWithheldFieldsAreEmpty(t *testing.T) {
+	s := newScene(t)
+	s.upstream.answer = `{"data":{"entity":{"name":"vision","members":[{"username":"ci","apiKey":"sesame"}]}}}`
+	const query = `query GetTeamEntity($name: String!) { entity(name: $name) { name members { username apiKey } } }`
+	w := s.graphQL("alice-key", query, `{"name":"vision"}`)
+	if w.Code != 200 || strings.Contains(w.Body.String(), "sesame") || !strings.Contains(w.Body.String(), `"username":"ci"`) {
+		t.Errorf("a member reads %d %s", w.Code, w.Body)
+	}
+	s.world.principals["alice-key"].Teams[0].Role = iam.RoleAdmin
+	if w := s.graphQL("alice-key", query, `{"name":"vision"}`); !strings.Contains(w.Body.String(), "sesame") {
+		t.Errorf("the team's admin reads %d %s", w.Code, w.Body)
+	}
+	s.refused(s.graphQL("bob-key", query, `{"name":"vision"}`), 403, authz.ReasonNotTeamMember)
+}
+
+// TestIDsAndNamesMustAgree: whichever of the two the upstream obeys, it is what was judged.
+func TestIDsAndNamesMustAgree(t *testing.T) {
+	s := newScene(t)
+	const query = `mutation M($e: String!, $p: String!, $id: ID!) { createArtifactManifest(input: {entityName: $e, projectName: $p, runName: "r", artifactID: $id}) { artifactManifest { id } } }`
+	s.forwarded(s.graphQL("alice-key", query, `{"e":"vision","p":"team","id":"team-1"}`))
+	s.refused(s.graphQL("alice-key", query, `{"e":"vision","p":"open","id":"team-1"}`), 400, wandb.ReasonIDMismatch)
+	s.refused(s.graphQL("alice-key", query, `{"e":"vision","p":"team","id":"elsewhere"}`), 403, authz.ReasonUnplaced)
+}
+
+// TestAdministrationStaysHere: the upstream must not get a second record of people and keys.
+func TestAdministrationStaysHere(t *testing.T) {
+	s := newScene(t)
+	const generate = `mutation GenerateApiKey($d: String) { result: generateApiKey(input: {description: $d}) { apiKey { id name } } }`
+	s.refused(s.graphQL("alice-key", generate, `{"d":"x"}`), 403, ReasonAdministeredHere)
+	s.config.UpstreamCredential = UpstreamPassthrough
+	s.world.principals["alice-key"].FromUpstream = true
+	s.forwarded(s.graphQL("alice-key", generate, `{"d":"x"}`))
 }

@@ -9,6 +9,7 @@ const (
 	ReasonMalformedCredential iam.Reason = "malformed_credential"
 	ReasonNoCredential        iam.Reason = "no_credential"
 	ReasonUnknownCredential   iam.Reason = "unknown_credential"
+	ReasonTicket              iam.Reason = "ticket"
 	ReasonBadTicket           iam.Reason = "bad_ticket"
 	ReasonTooManyFailures     iam.Reason = "too_many_failures"
 	ReasonUnknownRoute        iam.Reason = "unknown_route"
@@ -17,5 +18,6 @@ const (
 	ReasonLocalCredential     iam.Reason = "local_credential"
 	ReasonTelemetryOff        iam.Reason = "telemetry_off"
 	ReasonServerJudges        iam.Reason = "server_judges"
+	ReasonAdministeredHere    iam.Reason = "administered_here"
 	ReasonNotConfigured       iam.Reason = "not_configured"
 )

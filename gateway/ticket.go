@@ -17,12 +17,15 @@ import (
 // headers the server named beside the upload URL, and nothing else (sdk-wire 3.3). The gateway adds
 // a ticket to those headers when the upload will come back to it.
 //
-// A ticket is bound to PUT, to the exact URLs it was made for and to the principal, and is good for
-// 24 h, as often as the client retries (design section 6). It is
+// Downloads from URLs that the server signed come without a credential too (sdk-wire 3.4); their ticket
+// stands in the URL itself, for there is no other place, and is taken out before the request goes on.
+//
+// A ticket is bound to a method, to the exact URLs it was made for and to the principal, and is good
+// for 24 h, as often as the client retries (design section 6). It is
 //
 //	base64url(expiry . principal . 0x00 . one tag for each URL . MAC over all before)
 //
-// where a tag is a MAC over the URL, truncated. Being keyed, a tag cannot be searched for offline,
+// where a tag is a MAC over method and URL, truncated. Being keyed, a tag cannot be searched for offline,
 // so 96 bits are plenty, and a header that serves many files stays short.
 type Tickets struct {
 	key [32]byte
@@ -41,9 +44,9 @@ const (
 // NewTickets returns the maker and verifier of tickets under a key of its own.
 func NewTickets(key [32]byte) *Tickets { return &Tickets{key: key, now: time.Now} }
 
-// Mint returns a ticket for PUTs of these URLs by the principal; false when there are none, or more
-// than one header can carry.
-func (t *Tickets) Mint(ref iam.PrincipalRef, urls []string) (string, bool) {
+// Mint returns a ticket for requests of these URLs by the principal: uploads by PUT, or downloads by
+// GET and HEAD. It is false when there are no URLs, or more than one header can carry.
+func (t *Tickets) Mint(use ticketUse, ref iam.PrincipalRef, urls []string) (string, bool) {
 	if len(urls) == 0 || len(urls) > maxTicketURLs || ref.ID == "" {
 		return "", false
 	}
@@ -57,15 +60,24 @@ func (t *Tickets) Mint(ref iam.PrincipalRef, urls []string) (string, bool) {
 		if !ok {
 			return "", false
 		}
-		b = append(b, t.tag(target)...)
+		b = append(b, t.tag(use, target)...)
 	}
 	b = append(b, t.mac("ticket", b)...)
 	return base64.RawURLEncoding.EncodeToString(b), true
 }
 
-// Verify returns whose ticket it is, provided that it is ours, still good, and made for this
-// request. Every other case is one error: which it was is nobody's business.
-func (t *Tickets) Verify(ticket string, r *http.Request) (iam.PrincipalRef, error) {
+// ticketUse is what a ticket is good for.
+type ticketUse string
+
+const (
+	forUpload   ticketUse = "upload"
+	forDownload ticketUse = "download"
+)
+
+// Verify returns whose ticket it is, provided that it is ours, still good, and made for that use of
+// the target: host, path and query as the client sent them. Every other case is one error: which it
+// was is nobody's business.
+func (t *Tickets) Verify(ticket string, use ticketUse, target string) (iam.PrincipalRef, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(ticket)
 	if err != nil || len(b) < ticketExpiry+1+ticketTag+ticketMAC {
 		return iam.PrincipalRef{}, errTicket
@@ -75,11 +87,8 @@ func (t *Tickets) Verify(ticket string, r *http.Request) (iam.PrincipalRef, erro
 		return iam.PrincipalRef{}, errTicket
 	}
 	expiry, rest := binary.BigEndian.Uint64(payload), payload[ticketExpiry:]
-	if uint64(t.now().Unix()) >= expiry || r.Method != http.MethodPut {
-		return iam.PrincipalRef{}, errTicket
-	}
 	who, tags, _ := strings.Cut(string(rest), "\x00")
-	if !t.holds(tags, r.Host+r.URL.RequestURI()) {
+	if uint64(t.now().Unix()) >= expiry || !t.holds(tags, use, target) {
 		return iam.PrincipalRef{}, errTicket
 	}
 	ref, err := iam.ParsePrincipalRef(who)
@@ -89,9 +98,49 @@ func (t *Tickets) Verify(ticket string, r *http.Request) (iam.PrincipalRef, erro
 	return ref, nil
 }
 
+// present finds the ticket of a request and verifies it. A download's ticket is taken out of the
+// query, so that the server sees the URL that it signed. Without a ticket the reference names nobody.
+func (t *Tickets) present(r *http.Request) (iam.PrincipalRef, error) {
+	switch r.Method {
+	case http.MethodPut:
+		if tickets := r.Header[TicketHeader]; len(tickets) == 1 {
+			return t.Verify(tickets[0], forUpload, r.Host+r.URL.RequestURI())
+		}
+	case http.MethodGet, http.MethodHead:
+		query, ticket, ok := cutTicket(r.URL.RawQuery)
+		if ok {
+			r.URL.RawQuery = query
+			r.RequestURI = r.URL.RequestURI()
+			return t.Verify(ticket, forDownload, r.Host+r.RequestURI)
+		}
+	}
+	return iam.PrincipalRef{}, nil
+}
+
+// ticketParameter carries a download's ticket, as the last parameter of the query.
+const ticketParameter = "wandb-gateway-ticket="
+
+// withTicket adds a download's ticket to a URL.
+func withTicket(url, ticket string) string {
+	separator := "?"
+	if strings.Contains(url, "?") {
+		separator = "&"
+	}
+	return url + separator + ticketParameter + ticket
+}
+
+// cutTicket takes a download's ticket out of a query.
+func cutTicket(query string) (rest, ticket string, ok bool) {
+	i := strings.LastIndex(query, ticketParameter)
+	if i < 0 || i > 0 && query[i-1] != '&' {
+		return query, "", false
+	}
+	return query[:max(0, i-1)], query[i+len(ticketParameter):], true
+}
+
 // holds reports whether one of the tags is that of the target.
-func (t *Tickets) holds(tags, target string) bool {
-	want := t.tag(target)
+func (t *Tickets) holds(tags string, use ticketUse, target string) bool {
+	want := t.tag(use, target)
 	for ; len(tags) >= ticketTag; tags = tags[ticketTag:] {
 		if hmac.Equal([]byte(tags[:ticketTag]), want) {
 			return true
@@ -102,20 +151,22 @@ func (t *Tickets) holds(tags, target string) bool {
 
 var errTicket = &iam.Error{
 	Kind: iam.KindUnauthenticated, Reason: ReasonBadTicket,
-	Message: "This upload's ticket is not valid for this URL, or is older than 24 hours. Start the upload again; `wandb sync` sends what is missing.",
+	Message: "This file's ticket is not valid for this URL, or is older than 24 hours. Start the upload or download again; `wandb sync` sends what is missing.",
 }
 
 // ticketTarget reduces an absolute URL to what a request for it looks like: host and request
 // target. The scheme is left out, for TLS may end before us.
 func ticketTarget(absolute string) (string, bool) {
 	u, err := url.Parse(absolute)
-	if err != nil || u.Host == "" || u.User != nil {
+	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
 		return "", false
 	}
 	return u.Host + u.RequestURI(), true
 }
 
-func (t *Tickets) tag(target string) []byte { return t.mac("url", []byte(target))[:ticketTag] }
+func (t *Tickets) tag(use ticketUse, target string) []byte {
+	return t.mac(string(use), []byte(target))[:ticketTag]
+}
 
 // mac authenticates b for one purpose, so that a tag can never stand in for a signature.
 func (t *Tickets) mac(purpose string, b []byte) []byte {

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,7 +22,7 @@ var alice = iam.UserID("usr_1").Ref()
 func TestTicketIsGoodForItsURLs(t *testing.T) {
 	start := time.Unix(1_800_000_000, 0)
 	tickets := testTickets(start)
-	ticket, ok := tickets.Mint(alice, []string{"https://gw.test/storage/a%20b?x=1&y=2", "https://gw.test:8443/storage/b"})
+	ticket, ok := tickets.Mint(forUpload, alice, []string{"https://gw.test/storage/a%20b?x=1&y=2", "https://gw.test:8443/storage/b"})
 	if !ok {
 		t.Fatal("not minted")
 	}
@@ -47,7 +48,15 @@ func TestTicketIsGoodForItsURLs(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tickets.now = func() time.Time { return start.Add(tt.after) }
-			ref, err := tickets.Verify(ticket, httptest.NewRequest(tt.method, tt.url, nil))
+			r := httptest.NewRequest(tt.method, tt.url, nil)
+			r.Header.Set(TicketHeader, ticket)
+			ref, err := tickets.present(r)
+			if tt.method != "PUT" {
+				if ref.ID != "" {
+					t.Errorf("counts for %s", tt.method)
+				}
+				return
+			}
 			if (err == nil) != tt.want {
 				t.Fatalf("err = %v, want accepted %t", err, tt.want)
 			}
@@ -65,27 +74,69 @@ func TestTicketIsGoodForItsURLs(t *testing.T) {
 // another deployment.
 func TestTicketCannotBeForged(t *testing.T) {
 	tickets := testTickets(time.Unix(1_800_000_000, 0))
-	r := httptest.NewRequest("PUT", "https://gw.test/a", nil)
-	ticket, _ := tickets.Mint(alice, []string{"https://gw.test/a"})
-	if _, err := tickets.Verify(ticket, r); err != nil {
+	const r = "gw.test/a"
+	ticket, _ := tickets.Mint(forUpload, alice, []string{"https://gw.test/a"})
+	if _, err := tickets.Verify(ticket, forUpload, r); err != nil {
 		t.Fatal(err)
 	}
 	raw, _ := base64.RawURLEncoding.DecodeString(ticket)
 	for i := range len(raw) * 8 {
 		forged := append([]byte(nil), raw...)
 		forged[i/8] ^= 1 << (i % 8)
-		if _, err := tickets.Verify(base64.RawURLEncoding.EncodeToString(forged), r); err == nil {
+		if _, err := tickets.Verify(base64.RawURLEncoding.EncodeToString(forged), forUpload, r); err == nil {
 			t.Fatalf("accepted with bit %d flipped", i)
 		}
 	}
 	for i := range len(ticket) {
-		if _, err := tickets.Verify(ticket[:i], r); err == nil {
+		if _, err := tickets.Verify(ticket[:i], forUpload, r); err == nil {
 			t.Fatalf("accepted when cut to %d", i)
 		}
 	}
 	other := NewTickets([32]byte{2})
-	if _, err := other.Verify(ticket, r); err == nil {
+	if _, err := other.Verify(ticket, forUpload, r); err == nil {
 		t.Error("accepted by another deployment")
+	}
+}
+
+// TestDownloadTicketStandsInTheURL: it is good for reading that URL, and the server sees the URL that
+// it signed.
+func TestDownloadTicketStandsInTheURL(t *testing.T) {
+	tickets := testTickets(time.Unix(1_800_000_000, 0))
+	for _, signed := range []string{"https://gw.test/storage/a%20b?file=x&sig=1", "https://gw.test/storage/a"} {
+		ticket, ok := tickets.Mint(forDownload, alice, []string{signed})
+		if !ok {
+			t.Fatal("not minted")
+		}
+		u := withTicket(signed, ticket)
+		for _, tt := range []struct {
+			name, method, url string
+			want              bool
+		}{
+			{"GET", "GET", u, true},
+			{"HEAD", "HEAD", u, true},
+			{"other file", "GET", strings.Replace(u, "storage", "vision", 1), false},
+			{"something before it", "GET", strings.Replace(u, ticketParameter, "x=1&"+ticketParameter, 1), false},
+			{"something behind it", "GET", u + "&x=1", false},
+			{"twice", "GET", withTicket(u, ticket), false},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				r := httptest.NewRequest(tt.method, tt.url, nil)
+				ref, err := tickets.present(r)
+				if (err == nil && ref == alice) != tt.want {
+					t.Fatalf("principal %v, error %v; want accepted %t", ref, err, tt.want)
+				}
+				if got := "https://gw.test" + r.URL.RequestURI(); tt.want && got != signed {
+					t.Errorf("the server sees %s, and signed %s", got, signed)
+				}
+			})
+		}
+		if _, err := tickets.Verify(ticket, forUpload, strings.TrimPrefix(signed, "https://")); err == nil {
+			t.Error("a download's ticket allows to write")
+		}
+		r := httptest.NewRequest("POST", u, nil)
+		if ref, _ := tickets.present(r); ref.ID != "" {
+			t.Error("counts for POST")
+		}
 	}
 }
 
@@ -98,27 +149,27 @@ func TestMintRefusesWhatItCannotCarry(t *testing.T) {
 	for name, urls := range map[string][]string{
 		"none": nil, "too many": many, "relative": {"/storage/a"}, "with user": {"https://a:b@gw.test/x"}, "not a URL": {"https://gw.test/%zz"},
 	} {
-		if _, ok := tickets.Mint(alice, urls); ok {
+		if _, ok := tickets.Mint(forUpload, alice, urls); ok {
 			t.Errorf("%s: minted", name)
 		}
 	}
-	if ticket, ok := tickets.Mint(alice, many[:maxTicketURLs]); !ok || len(ticket) > 8000 {
+	if ticket, ok := tickets.Mint(forUpload, alice, many[:maxTicketURLs]); !ok || len(ticket) > 8000 {
 		t.Errorf("ticket for %d files: %t, %d bytes; proxies allow 8 KiB", maxTicketURLs, ok, len(ticket))
 	}
-	if _, ok := tickets.Mint(iam.PrincipalRef{}, many[:1]); ok {
+	if _, ok := tickets.Mint(forUpload, iam.PrincipalRef{}, many[:1]); ok {
 		t.Error("minted for nobody")
 	}
 }
 
 func FuzzVerifyTicket(f *testing.F) {
 	tickets := testTickets(time.Unix(1_800_000_000, 0))
-	r := httptest.NewRequest("PUT", "https://gw.test/a", nil)
-	genuine, _ := tickets.Mint(alice, []string{"https://gw.test/a"})
+	const r = "gw.test/a"
+	genuine, _ := tickets.Mint(forUpload, alice, []string{"https://gw.test/a"})
 	f.Add("")
 	f.Add(genuine[:20])
 	f.Add(base64.RawURLEncoding.EncodeToString(make([]byte, 100)))
 	f.Fuzz(func(t *testing.T, ticket string) {
-		if _, err := tickets.Verify(ticket, r); err == nil && ticket != genuine {
+		if _, err := tickets.Verify(ticket, forUpload, r); err == nil && ticket != genuine {
 			t.Fatalf("forged: %q", ticket)
 		}
 	})

@@ -52,6 +52,7 @@ const (
 	IDProjectNumber    IDType = "project_number"
 	IDTrigger          IDType = "trigger"
 	IDView             IDType = "view"
+	IDFile             IDType = "file"
 	IDOther            IDType = "other"
 )
 

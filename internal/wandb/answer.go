@@ -10,14 +10,17 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 )
 
-// ticketHeader is the line that Answer adds to uploadHeaders (design section 6).
-const ticketHeader = "X-Wandb-Gateway-Ticket: "
+// ticketHeader begins the line that Answer adds to uploadHeaders (design section 6). No blank follows
+// the colon: clients up to 0.25 split at the colon alone, and their HTTP library refuses a value that
+// begins with a blank.
+const ticketHeader = "X-Wandb-Gateway-Ticket:"
 
 // WantsAnswer reports whether Answer would look at the answer; if not, it can stream through.
 func (c *Call) WantsAnswer(o AnswerOptions) bool {
 	m := c.op.plan.marks
 	return len(o.Own) > 0 ||
 		o.Ticket != nil && m.headers ||
+		o.Download != nil && m.download ||
 		o.Keep != nil && m.list != nil ||
 		o.Redact != nil && m.redact > 0 ||
 		o.Learn && (m.upserted || m.learn != "")
@@ -164,6 +167,9 @@ func (a *answer) marked(n *node, value span, up *upload) bool {
 	if up != nil && m.url {
 		a.url(value, up)
 	}
+	if m.download && a.o.Download != nil {
+		a.download(value)
+	}
 	if m.list != nil && a.o.Keep != nil {
 		a.filter(value, m.list, n)
 	}
@@ -203,6 +209,22 @@ func (a *answer) value(value span, nodes []*node, up *upload) {
 func (a *answer) url(value span, up *upload) {
 	if a.body[value.from] == '"' {
 		up.urls = append(up.urls, unquote(insideOf(value.of(a.body))))
+	}
+}
+
+// download replaces a URL, or the URLs of a list, by what a client is to fetch instead.
+func (a *answer) download(value span) {
+	switch a.body[value.from] {
+	case '"':
+		if url, ok := a.o.Download(unquote(insideOf(value.of(a.body)))); ok {
+			a.edits = append(a.edits, edit{value, quoteJSON(nil, url)})
+		}
+	case '[':
+		whole := eachItem(a.body, value.from, func(item span) bool {
+			a.download(item)
+			return true
+		})
+		a.broken = a.broken || !whole
 	}
 }
 

@@ -108,7 +108,7 @@ func TestAnswerTicket(t *testing.T) {
 		}
 		return strings.Join(urls, "+"), true
 	}
-	const line = `"X-Wandb-Gateway-Ticket: `
+	const line = `"X-Wandb-Gateway-Ticket:`
 	tests := []struct{ name, query, upstream, want string }{
 		{"run files", `mutation{createRunFiles(input:{entityName:"vision",projectName:"detector",runName:"r1",files:["a","b"]}){runID h:uploadHeaders files{name u:uploadUrl}}}`,
 			`{"data":{"createRunFiles":{"runID":"x","h":[],"files":[{"name":"a","u":"http://gw/a"},{"name":"b","u":null},{"name":"c","u":"http://gw/c"}]}}}`,

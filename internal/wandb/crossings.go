@@ -207,7 +207,7 @@ var typeTable = map[objectType]typeRow{
 		"wandbConfig": step{}.with("keys"), "sampledHistory": {}, "sampledParquetHistory": {},
 	}},
 	typeFile: {openLeaves: true, fields: map[string]step{
-		"id": {}, "artifact": to(typeOtherThing), "uploadMultipartUrls": to(typeFile), "uploadUrlParts": to(typeFile),
+		"id": learns(IDFile), "artifact": to(typeOtherThing), "uploadMultipartUrls": to(typeFile), "uploadUrlParts": to(typeFile),
 		"files": to(typeFile), "uploadID": {},
 	}},
 

@@ -292,6 +292,9 @@ type AnswerOptions struct {
 	// Ticket returns the value of the header X-Wandb-Gateway-Ticket for uploads to these URLs; ok
 	// is false if they need none. nil adds no tickets.
 	Ticket func(urls []string) (header string, ok bool)
+	// Download returns what a client is to fetch in place of a URL for which it will send no
+	// credential (sdk-wire 3.4); ok is false if the URL stays as it is. nil changes none.
+	Download func(url string) (instead string, ok bool)
 	// Redact tells of an access that is Redactable whether the field behind it is emptied; nil empties
 	// none.
 	Redact func(Access) bool

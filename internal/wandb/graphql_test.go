@@ -140,10 +140,10 @@ func TestAccesses(t *testing.T) {
 		{"deleteRun", `mutation($id:ID!){deleteRun(input:{id:$id}){clientMutationId}}`, vars{"id": runID}, "run:delete vision/detector/r1"},
 		{"stopRun by an id with white space", `mutation($id:ID!){stopRun(input:{id:$id}){success}}`, vars{"id": runID + " "}, "run:stop other:" + runID + " "},
 		{"deleteFiles", `mutation($f:[ID!]!,$p:Int){deleteFiles(input:{files:$f,projectId:$p}){success}}`, vars{"f": []string{"a", "b"}, "p": 12},
-			"run:delete other:a\nrun:delete other:b\nrun:delete project_number:12"},
-		{"scalar for a list", `mutation($f:[ID!]!){deleteFiles(input:{files:$f}){success}}`, vars{"f": "a"}, "run:delete other:a"},
+			"run:delete file:a\nrun:delete file:b\nrun:delete project_number:12"},
+		{"scalar for a list", `mutation($f:[ID!]!){deleteFiles(input:{files:$f}){success}}`, vars{"f": "a"}, "run:delete file:a"},
 		{"run id where a file's is due", `mutation{deleteFiles(input:{files:["` + secretID + `"]}){success}}`, nil,
-			"run:delete other/secret/r1\nrun:delete other:" + secretID},
+			"run:delete other/secret/r1\nrun:delete file:" + secretID},
 
 		// Writing queries.
 		{"upload URLs", `query($n:String!,$e:String,$r:String!){model(name:$n,entityName:$e){bucket(name:$r){files{uploadHeaders edges{node{url(upload:true)}}}}}}`,

@@ -19,6 +19,8 @@ type marks struct {
 	headers bool
 	// url: the field is the URL of an upload.
 	url bool
+	// download: the field is a URL, or a list of them, that clients fetch without a credential.
+	download bool
 	// redact is the index+1 of the need that guards the field; its value becomes empty if not met.
 	redact int
 	// list says how to filter the list of projects that the field is; nil if it is none.
@@ -31,7 +33,7 @@ type marks struct {
 }
 
 func (m marks) any() bool {
-	return m.headers || m.url || m.redact > 0 || m.list != nil || m.learn != "" || m.upserted
+	return m.headers || m.url || m.download || m.redact > 0 || m.list != nil || m.learn != "" || m.upserted
 }
 
 // listShape says where the nodes of a list of projects tell which project they are: response keys
@@ -82,6 +84,7 @@ func sumUp(n *node) {
 
 func join(m marks, n *node) marks {
 	m.headers = m.headers || n.marks.headers
+	m.download = m.download || n.marks.download
 	m.upserted = m.upserted || n.marks.upserted
 	if n.marks.learn != "" {
 		m.learn = n.marks.learn
@@ -233,10 +236,13 @@ func (w walk) field(parent, f *node, t objectType) {
 	w.step(f, t, step)
 }
 
-// upload marks what belongs to an upload. Whoever is given an upload URL can write (sdk-wire 4.3,
+// upload marks what belongs to an upload, and the URLs of downloads. Whoever is given an upload URL can write (sdk-wire 4.3,
 // RunUploadUrls and RunFiles), whatever the operation calls itself.
 func (w walk) upload(f *node) {
 	switch f.name {
+	case "directUrl", "parquetUrls":
+		f.marks.download = true
+		return
 	case "uploadHeaders":
 		f.marks.headers = true
 	case "uploadUrl":

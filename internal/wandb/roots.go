@@ -124,7 +124,7 @@ var rootTable = map[string]row{
 
 	// Runs (sdk-wire 4.2).
 	"createRunFiles": {mutation: true, claims: claims(onRun(authz.RunWrite)), returns: typePayload, ref: "4.2 CreateRunFiles"},
-	"deleteFiles": {mutation: true, claims: claims(onIDs(authz.RunDelete, IDOther, "input.files"),
+	"deleteFiles": {mutation: true, claims: claims(onIDs(authz.RunDelete, IDFile, "input.files"),
 		onID(authz.RunDelete, IDProjectNumber, "input.projectId")), returns: typePayload, ref: "4.2 deleteFiles"},
 	"deleteRun": {mutation: true, claims: claims(claim{permission: authz.RunDelete, kind: claimProject, id: "input.id", idType: idRun}),
 		returns: typePayload, ref: "4.2 DeleteRun"},
@@ -177,8 +177,8 @@ var rootTable = map[string]row{
 		claim{permission: authz.RunWrite, kind: claimID, each: "input.artifactFiles", id: "artifactID", idType: IDArtifact},
 		claim{permission: authz.RunWrite, kind: claimID, each: "input.artifactFiles", id: "artifactManifestID", idType: IDArtifactManifest, optional: true},
 	), returns: typePayload, ref: "4.2 CreateArtifactFiles"},
-	"createArtifactManifest": {mutation: true, claims: claims(onRun(authz.RunWrite),
-		onID(authz.RunWrite, IDArtifact, "input.artifactID"), onID(authz.ProjectRead, IDArtifact, "input.baseArtifactID"),
+	"createArtifactManifest": {mutation: true, claims: claims(withID(onRun(authz.RunWrite), IDArtifact, "input.artifactID"),
+		onID(authz.ProjectRead, IDArtifact, "input.baseArtifactID"),
 	), returns: typePayload, ref: "4.2 CreateArtifactManifest"},
 	"createArtifactType": {mutation: true, claims: claims(withCreates(onNames(authz.RunWrite))), returns: typePayload, ref: "4.2 CreateArtifactType"},
 	"deleteAliases":      {mutation: true, claims: claims(onID(authz.ProjectRead, IDArtifact, "input.artifactID"), onAlias()), returns: typePayload, ref: "4.2 DeleteAliases"},
@@ -205,8 +205,8 @@ var rootTable = map[string]row{
 	"updateArtifactSequence": {mutation: true, claims: claims(onID(authz.RunWrite, IDCollection, "input.artifactSequenceID")),
 		returns: typePayload, ref: "4.2 UpdateArtifactSequence"},
 	"useArtifact": {mutation: true, claims: claims(onRun(authz.RunWrite),
-		onID(authz.ProjectRead, IDArtifact, "input.artifactID"),
-		claim{permission: authz.ProjectRead, kind: claimProject, entity: "input.artifactEntityName", project: "input.artifactProjectName", optional: true},
+		claim{permission: authz.ProjectRead, kind: claimProject, entity: "input.artifactEntityName", project: "input.artifactProjectName",
+			id: "input.artifactID", idType: IDArtifact, optional: true},
 	), returns: typeUsePayload, ref: "4.2 UseArtifact"},
 
 	// Sweeps and agents.
@@ -214,11 +214,7 @@ var rootTable = map[string]row{
 	"createAgent":    {mutation: true, claims: claims(onNames(authz.RunWrite)), returns: typePayload, ref: "4.2 CreateAgent"},
 	"enqueueSweepRun": {mutation: true, claims: claims(onID(authz.RunWrite, IDSweep, "input.id")),
 		returns: typePayload, ref: "4.2 EnqueueSweepRun"},
-	"upsertSweep": {mutation: true, claims: claims(func() claim {
-		c := withCreates(onNames(authz.RunWrite))
-		c.id, c.idType = "input.id", IDSweep
-		return c
-	}()), returns: typePayload, ref: "4.2 UpsertSweep"},
+	"upsertSweep": {mutation: true, claims: claims(withID(withCreates(onNames(authz.RunWrite)), IDSweep, "input.id")), returns: typePayload, ref: "4.2 UpsertSweep"},
 
 	// Launch.
 	"ackRunQueueItem":             {mutation: true, claims: claims(onID(authz.RunWrite, IDRunQueueItem, "input.runQueueItemId")), returns: typePayload, ref: "4.2 ackRunQueueItem"},
@@ -267,6 +263,12 @@ func onModel(c claim) claim {
 
 func withCreates(c claim) claim {
 	c.creates = true
+	return c
+}
+
+// withID adds the id at path, which must lie where the names of the claim say.
+func withID(c claim, t IDType, path string) claim {
+	c.id, c.idType = path, t
 	return c
 }
 
