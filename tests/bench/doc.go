@@ -12,7 +12,8 @@
 //
 // For every work load there are several rounds, and in each of them both sides are measured one
 // after the other, in an order that alternates, so that what disturbs the machine disturbs both. A
-// ratio is taken within each round; the table shows their median and range beside the medians. Ratios
+// ratio is taken within each round; the table shows their median and range beside the medians, and the
+// ratio of the best rounds, since others on the machine only ever cost time. Ratios
 // of throughput and CPU are turned so that 1.00 is free and less is a cost; ratios of latency and
 // memory are gateway to plain.
 //
@@ -32,7 +33,8 @@
 // TLS, HTTP/2, compression and access logs, which are off on both sides and cost both the same; the
 // first request of a key (go test -bench, and the store's own benchmarks); other
 // directories, stores and upstream_credentials; more than one core; a network. Throughput is as noisy
-// as the machine; CPU time per request is steadier and the number to trust. With -null both sides are
+// as the machine; CPU time per request is steadier and the number to trust, and what is allocated for a
+// request is the same in every round. With -null both sides are
 // plain Caddy, and what differs from 1.00 is noise.
 //
 // The command needs Linux, for /proc, and taskset (util-linux), for the cores.

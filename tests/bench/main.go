@@ -10,6 +10,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -21,6 +23,7 @@ type options struct {
 	binary              string
 	null                bool
 	profiles            string
+	work                string
 	proxyCore, loadCore int
 }
 
@@ -35,6 +38,7 @@ func main() {
 	flag.StringVar(&o.binary, "binary", "", "the wandb-gateway to measure, in place of building one")
 	flag.BoolVar(&o.null, "null", false, "measure plain Caddy against itself: the noise of this machine")
 	flag.StringVar(&o.profiles, "profiles", "", "folder for CPU profiles of the gateway under each work load, taken after measuring")
+	flag.StringVar(&o.work, "work", "", "only the work loads whose name contains this")
 	flag.IntVar(&o.proxyCore, "proxy-core", 1, "the core of the proxies")
 	flag.IntVar(&o.loadCore, "load-core", 0, "the core of the load and the upstream")
 	upstream := flag.String(upstreamFlag, "", "serve as the upstream at this address (the command starts itself so)")
@@ -131,7 +135,10 @@ func (b *bench) start(ctx context.Context) error {
 		return err
 	}
 	runtime.GOMAXPROCS(1)
-	b.workloads = workloads(b.population)
+	b.workloads = slices.DeleteFunc(workloads(b.population), func(w workload) bool { return !strings.Contains(w.name, b.work) })
+	if len(b.workloads) == 0 {
+		return fmt.Errorf("no work load's name contains %q", b.work)
+	}
 	for i := range b.workloads {
 		if err := b.workloads[i].learn(ctx, b.upstream, b.plain, b.gateway); err != nil {
 			return err

@@ -93,7 +93,8 @@ type result struct {
 
 // compare measures both sides in every round, in an order that alternates.
 func (p plan) compare(ctx context.Context, plain, gateway *side, w workload, run func(*clients, time.Duration) outcome, progress func(string)) (result, error) {
-	r := result{workload: w, cpu: comparison{costly: true}}
+	cost := comparison{costly: true}
+	r := result{workload: w, cpu: comparison{costly: true, turned: true}, p50: cost, p99: cost, allocations: cost, allocated: cost}
 	for round := range p.rounds {
 		order := []*side{plain, gateway}
 		if round%2 == 1 {

@@ -31,8 +31,10 @@ func percentile(sorted []time.Duration, p int) time.Duration {
 // comparison holds one number of both sides, a value for each round.
 type comparison struct {
 	plain, gateway []float64
-	// costly says that a larger number is worse, as with CPU time, so that the ratio is turned.
+	// costly says that smaller values are better, as with CPU time and latency.
 	costly bool
+	// turned says that the ratio is plain to gateway, as with CPU time.
+	turned bool
 }
 
 func (c *comparison) add(plain, gateway float64) {
@@ -40,7 +42,7 @@ func (c *comparison) add(plain, gateway float64) {
 }
 
 func (c *comparison) ratio(plain, gateway float64) float64 {
-	if c.costly {
+	if c.turned {
 		plain, gateway = gateway, plain
 	}
 	if plain == 0 {
@@ -51,6 +53,18 @@ func (c *comparison) ratio(plain, gateway float64) float64 {
 
 // ofMedians is the ratio of the medians of all rounds.
 func (c *comparison) ofMedians() float64 { return c.ratio(median(c.plain), median(c.gateway)) }
+
+// ofBest is the ratio of each side's best round. Others on the machine only ever cost time, so on a
+// busy one it is the steadiest.
+func (c *comparison) ofBest() float64 {
+	if len(c.plain) == 0 {
+		return 0
+	}
+	if c.costly {
+		return c.ratio(slices.Min(c.plain), slices.Min(c.gateway))
+	}
+	return c.ratio(slices.Max(c.plain), slices.Max(c.gateway))
+}
 
 // rounds are the ratios within each round.
 func (c *comparison) rounds() []float64 {

@@ -65,10 +65,25 @@ func TestComparison(t *testing.T) {
 	if got := throughput.ofMedians(); got != 0.9 {
 		t.Errorf("ratio of medians %v, want 0.9", got)
 	}
-	cpu := comparison{costly: true}
+	if got := throughput.ofBest(); got != 0.9 {
+		t.Errorf("ratio of the best rounds %v, want 0.9", got)
+	}
+	cpu := comparison{costly: true, turned: true}
 	cpu.add(80, 100)
 	if got := cpu.ofMedians(); got != 0.8 {
 		t.Errorf("more CPU time must be a ratio below 1: %v, want 0.8", got)
+	}
+	cpu.add(160, 160)
+	if got := cpu.ofBest(); got != 0.8 {
+		t.Errorf("the best rounds are those of least CPU time: ratio %v, want 0.8", got)
+	}
+	if got := new(comparison).ofBest(); got != 0 {
+		t.Errorf("the best of nothing is %v, want 0", got)
+	}
+	latency := comparison{costly: true}
+	latency.add(100, 110)
+	if got := latency.ofBest(); got != 1.1 {
+		t.Errorf("ratio of latencies is not turned: %v, want 1.1", got)
 	}
 	if got := (&comparison{plain: []float64{0}, gateway: []float64{1}}).ofMedians(); got != 0 {
 		t.Errorf("a ratio to nothing is %v, want 0", got)
