@@ -252,8 +252,10 @@ func requireJSON(r *http.Request) error {
 	if r.Method != http.MethodPost {
 		return &iam.Error{Kind: iam.KindInvalid, Reason: problem.ReasonMethodNotAllowed, Message: "GraphQL requests are sent with POST."}
 	}
-	if r.Header.Get("Content-Encoding") != "" {
-		return errContentEncoding
+	for _, encoding := range r.Header["Content-Encoding"] { // an empty line must not hide the next
+		if encoding != "" {
+			return errContentEncoding
+		}
 	}
 	values := r.Header["Content-Type"]
 	if len(values) == 1 {

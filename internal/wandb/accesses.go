@@ -52,6 +52,9 @@ func (c *Call) resolve(defaultEntity string) error {
 	if c.resolved != nil && c.resolved.defaultEntity == defaultEntity {
 		return nil
 	}
+	if err := c.affordable(); err != nil {
+		return err
+	}
 	needs := c.op.plan.needs
 	c.filled, c.insertions, c.resolved = nil, nil, nil
 	r := &resolved{
@@ -67,6 +70,9 @@ func (c *Call) resolve(defaultEntity string) error {
 	}
 	for i := range needs {
 		if err := c.need(r, i); err != nil {
+			return err
+		}
+		if err := r.few(); err != nil {
 			return err
 		}
 	}
@@ -386,6 +392,9 @@ func (c *Call) things(r *resolved, i int, n *need, template Access) error {
 		return c.items(list, func(item argument) error {
 			if item.null() {
 				return wrongArgument(k.each, "holds null")
+			}
+			if err := r.few(); err != nil {
+				return err
 			}
 			return c.thing(r, i, n, nil, item, template)
 		})
