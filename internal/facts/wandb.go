@@ -81,9 +81,10 @@ func (w *Wandb) Attribute(ctx context.Context, who gateway.Caller, destination *
 	}
 	team := ""
 	if destination != nil {
-		if _, ok := destination.ID.Team(); ok {
-			team = destination.Name
+		if _, ok := destination.ID.Team(); !ok && who.Principal.OrganizationScoped() {
+			return nil, nil // nobody is a member of a personal entity
 		}
+		team = destination.Name
 	}
 	return w.upstream.Attribute(ctx, who.Principal, who.Credential, team, claim)
 }
