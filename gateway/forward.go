@@ -136,8 +136,8 @@ func (x *exchange) passCredential() error {
 	if x.route.Kind != wandb.RouteWeave {
 		delete(h, weaveKeyHeader) // it was not judged
 	}
-	if x.caller.Credential.Kind != iam.CredentialCookie && x.caller.Credential.Kind != iam.NoCredential {
-		delete(h, "Cookie") // the header was judged, the cookie was not
+	if _, ok := h["Authorization"]; ok || x.caller.Credential.Kind != iam.CredentialCookie && x.caller.Credential.Kind != iam.NoCredential {
+		delete(h, "Cookie") // the header was judged, even if it holds nothing; the cookie was not
 	}
 	p := x.caller.Principal
 	if p == nil || p.FromUpstream || x.caller.Credential.Kind == iam.CredentialTicket {
@@ -160,7 +160,13 @@ func (x *exchange) dropCredential() {
 // owns reports whether the gateway answers a root field itself: what the upstream cannot know,
 // because the caller is known only here.
 func (x *exchange) owns(root wandb.Root) bool {
-	return root.Name == "viewer" && x.g.OwnIdentity && x.caller.Principal != nil && !x.caller.Principal.FromUpstream
+	return root.Name == "viewer" && x.g.OwnIdentity && x.caller.Principal != nil && !x.upstreamSeesCaller()
+}
+
+// upstreamSeesCaller reports whether what the upstream says of "the caller" is about our caller. Shown
+// the service key, it would answer anybody with that key's own account, and make keys for it.
+func (x *exchange) upstreamSeesCaller() bool {
+	return x.caller.Principal.FromUpstream && x.g.UpstreamCredential == UpstreamPassthrough
 }
 
 // administration are the root fields that would change the record of people, teams and keys.
@@ -172,14 +178,34 @@ var administration = [...]string{
 // would make a second one there.
 func (x *exchange) refuseAdministration() error {
 	p := x.caller.Principal
-	if !x.g.OwnIdentity || p == nil || p.FromUpstream {
+	if !x.g.OwnIdentity || p == nil {
 		return nil
+	}
+	if p.FromUpstream {
+		return x.refuseForeignKeys()
 	}
 	for _, name := range administration {
 		if x.call.HasRoot(name) {
 			return fail(&iam.Error{
 				Kind: iam.KindDenied, Reason: ReasonAdministeredHere,
 				Message: "People, teams and API keys are recorded at the gateway, which does not take " + name + " from the SDK. An administrator does it with `wandb-gateway iam user|team|service-account|key`.",
+			})
+		}
+	}
+	return nil
+}
+
+// refuseForeignKeys keeps a caller from making or deleting API keys of the account whose service key
+// the upstream is shown.
+func (x *exchange) refuseForeignKeys() error {
+	if x.upstreamSeesCaller() {
+		return nil
+	}
+	for _, name := range [...]string{"generateApiKey", "deleteApiKey"} {
+		if x.call.HasRoot(name) {
+			return fail(&iam.Error{
+				Kind: iam.KindDenied, Reason: ReasonAdministeredHere,
+				Message: "The gateway asks the W&B server with a key of its own, for whose account " + name + " would count. Make and delete your API keys at the server itself.",
 			})
 		}
 	}

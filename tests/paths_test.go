@@ -47,7 +47,7 @@ func TestTargets(t *testing.T) {
 		"/traces/%2e%2e/graphql", "/traces;x/call",
 		// Doors.
 		"/SCIM/Users", "/scim/../graphql", "/Wandb-Gateway/healthz", "/wandb-gateway/..%2fgraphql", "/OIDC/token", "/Authorize", "/sdk%2fotel/v1",
-		"/Logout", "/%6fidc/token", "/page/%2e%2e/scim/Users", "/page/..;/scim/Users",
+		"/Logout", "/%6fidc/token", "/admin/audit_logs/", "/Admin/audit_logs", "/page/%2e%2e/scim/Users", "/page/..;/scim/Users",
 	} {
 		for _, method := range []string{"GET", "POST"} {
 			t.Run("not canonical/"+method+" "+name(target), func(t *testing.T) {
