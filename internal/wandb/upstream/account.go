@@ -127,16 +127,19 @@ func (d *Directory) askOwnAccount(ctx context.Context, who asker) (accountType, 
 	return accountService, nil
 }
 
-// toServiceAccount makes a service account of what viewer told of a caller who is one. Its scope is
-// its team if it is in exactly one: an account of the organization is listed in them all (SA-19).
-func toServiceAccount(p *iam.Principal) {
-	p.Ref = iam.ServiceAccountID(serviceAccountPrefix + strings.TrimPrefix(p.Ref.ID, userPrefix)).Ref()
+// asServiceAccount returns what viewer told of a caller as the service account that they are. p itself
+// is not changed: a look-up of its sort may still be reading it. Its scope is its team if it is in
+// exactly one: an account of the organization is listed in them all (SA-19).
+func asServiceAccount(p *iam.Principal) *iam.Principal {
+	account := *p
+	account.Ref = iam.ServiceAccountID(serviceAccountPrefix + strings.TrimPrefix(p.Ref.ID, userPrefix)).Ref()
 	if len(p.Teams) == 1 {
-		p.Scope = p.Teams[0].TeamRef
+		account.Scope = p.Teams[0].TeamRef
 	}
-	if p.DefaultEntity == "" {
-		p.DefaultEntity = p.Scope.Name // SA-22
+	if account.DefaultEntity == "" {
+		account.DefaultEntity = account.Scope.Name // SA-22
 	}
+	return &account
 }
 
 // judged returns whom Decide judges in p's place. Its rules for service accounts rest on a scope

@@ -3,6 +3,7 @@ package upstream
 import (
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -153,9 +154,9 @@ func TestServiceAccountsAreTold(t *testing.T) {
 func TestListThatFailsKeepsNobodyOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := withCI(ci, "500")
-		slow := false
+		var slow atomic.Bool
 		d := directory(t, transport(func(r *http.Request) (*http.Response, error) {
-			if slow && strings.Contains(bodyOf(r), "GatewayPeople") {
+			if slow.Load() && strings.Contains(bodyOf(r), "GatewayPeople") {
 				<-r.Context().Done()
 				return nil, r.Context().Err()
 			}
@@ -172,7 +173,7 @@ func TestListThatFailsKeepsNobodyOut(t *testing.T) {
 		if p := principal(t, d, c); !p.IsServiceAccount() {
 			t.Errorf("%s after the list came back", p.Ref)
 		}
-		slow = true
+		slow.Store(true)
 		for range 3 * 60 * 4 { // three hours in constant use
 			if p := principal(t, d, c); !p.IsServiceAccount() {
 				t.Fatalf("%s after the list stopped to answer", p.Ref)

@@ -90,7 +90,7 @@ func (d *Directory) viewerLook(c iam.Credential) func(context.Context) answer[*i
 		case err == nil:
 			account, settled := d.account(ctx, c, p)
 			if account == accountService {
-				toServiceAccount(p)
+				p = asServiceAccount(p)
 			}
 			soon = !settled
 			d.seen.add(p)
