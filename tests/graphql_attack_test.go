@@ -114,6 +114,14 @@ func TestGraphQLAttacks(t *testing.T) {
 		"entity an enum":           {document(`{project(name:"own",entityName:vision){id}}`), "invalid_argument"},
 		"entity an object":         {withVariables(`query($e:String){project(name:"own",entityName:$e){id}}`, `{"e":{"entityName":"hostile"}}`), "invalid_argument"},
 		"input a list":             {withVariables(`mutation($i:I){upsertBucket(input:$i){bucket{id}}}`, `{"i":[{"entityName":"vision","modelName":"team"}]}`), "invalid_argument"},
+		"skipped by a number":      {document(`{viewer @skip(if:0){id}}`), "malformed_document"},
+		"skipped by a string":      {document(`{viewer @skip(if:"false"){id}}`), "malformed_document"},
+		"skipped by null":          {document(`{viewer @skip(if:null){id}}`), "malformed_document"},
+		"skipped by a list":        {document(`{viewer @skip(if:[false]){id}}`), "malformed_document"},
+		"skipped by variable":      {withVariables(`query($s:Boolean!){viewer @skip(if:$s){id}}`, `{"s":0}`), "invalid_argument"},
+		"skipped by text":          {withVariables(`query($s:Boolean!){viewer @skip(if:$s){id}}`, `{"s":"false"}`), "invalid_argument"},
+		"skipped by nothing":       {withVariables(`query($s:Boolean!){viewer @skip(if:$s){id}}`, `{}`), "invalid_argument"},
+		"included by default":      {withVariables(`query($s:Boolean=0){viewer @include(if:$s){id}}`, `{}`), "invalid_argument"},
 		"id of another place":      {document(`mutation{upsertBucket(input:{id:"` + foreignRun + `",entityName:"hostile",modelName:"own"}){bucket{id}}}`), "id_mismatch"},
 		"id of another run":        {document(`mutation{upsertBucket(input:{id:"` + ownRun + `",name:"run2"}){bucket{id}}}`), "id_mismatch"},
 	} {
@@ -332,6 +340,10 @@ func TestGraphQLAttacks(t *testing.T) {
 
 	t.Run("what passes is what was judged", func(t *testing.T) { a.judgedBodies(t) })
 	t.Run("lists", func(t *testing.T) { a.lists(t) })
+	t.Run("a restricted project keeps its name", func(t *testing.T) {
+		got := a.graphQLRaw(t, aliceKey, document(`mutation{renameProject(input:{entityName:"vision",oldProjectName:"restricted",newProjectName:"renamed"}){project{id}}}`))
+		a.refuses(t, got, http.StatusForbidden, "administered_here")
+	})
 	t.Run("emptied", func(t *testing.T) { a.emptied(t) })
 }
 
@@ -501,6 +513,9 @@ func TestGraphQLBombs(t *testing.T) {
 		"large input, often":         {withVariables(`mutation($i:I){`+many(1000, `upsertBucket(input:$i){bucket{id}}`)+`}`, `{"i":`+input+`}`), []int{400, 403, 404, 413}},
 		"large input, not needed":    {withVariables(`query($i:I){`+many(1000, `brandNew(input:$i){id}`)+`}`, `{"i":`+input+`}`), []int{400, 403, 404, 413}},
 		"large spec, often":          {withVariables(`mutation($s:JSONString){`+many(300, `pushToRunQueueByName(input:{entityName:"hostile",projectName:"own",queueName:"q",runSpec:$s}){runQueueItemId}`)+`}`, `{"s":`+quoted(`{"x":"`+strings.Repeat("y", 4<<20)+`"}`)+`}`), []int{200, 400, 403, 404, 413}},
+		"large input, few fields":    {withVariables(`mutation($i:I){`+many(8, `upsertBucket(input:$i){bucket{id}}`)+`}`, `{"i":`+strings.Replace(input, `"x`, `"`+strings.Repeat("x", 16<<20), 1)+`}`), []int{403}},
+		"small input, often":         {withVariables(`mutation($i:I){`+many(2500, `upsertBucket(input:$i){bucket{id}}`)+`}`, `{"i":{"config":"`+strings.Repeat("x", 1<<10)+`","entityName":"vision","modelName":"team"}}`), []int{403, 413}},
+		"10000 ids of artifacts":     {withVariables(`mutation($v:[X!]!){createArtifactFiles(input:{artifactFiles:$v}){files{edges{node{id}}}}}`, `{"v":[`+strings.TrimSuffix(artifacts(10_000), ",")+`]}`), []int{413}},
 		"name of 20 MB":              {withVariables(`query($n:String){project(name:$n,entityName:"vision"){id}}`, `{"n":"`+strings.Repeat("a", 20<<20)+`"}`), []int{400, 403, 404, 413}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -529,6 +544,14 @@ func fragments(n int) string {
 		fmt.Fprintf(&b, " fragment F%d on Query{...F%d}", i, i+1)
 	}
 	return b.String() + fmt.Sprintf(" fragment F%d on Query{viewer{id}}", n)
+}
+
+func artifacts(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `{"artifactID":"%s","name":"x","md5":"x"},`, nodeID(fmt.Sprintf("Artifact:%d", i)))
+	}
+	return b.String()
 }
 
 func variables(n int) string {

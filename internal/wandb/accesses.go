@@ -55,6 +55,9 @@ func (c *Call) resolve(defaultEntity string) error {
 	if err := c.affordable(); err != nil {
 		return err
 	}
+	if err := c.switched(); err != nil {
+		return err
+	}
 	needs := c.op.plan.needs
 	c.filled, c.insertions, c.resolved = nil, nil, nil
 	r := &resolved{
@@ -522,8 +525,8 @@ const fewAccesses = 32
 
 // emit adds an access once.
 func (c *Call) emit(r *resolved, i int, a Access) {
-	if !r.touched[i] {
-		r.places[i], r.touched[i] = a.Resource, true
+	if at := &r.places[i]; !r.touched[i] || at.Kind == ResourceID && a.Resource.Kind == ResourceProject {
+		*at, r.touched[i] = a.Resource, true // names say more than the id beside them, which must agree
 	}
 	if a.Redactable {
 		if r.redactions == nil {

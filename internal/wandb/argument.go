@@ -134,6 +134,19 @@ func wrongArgument(name, why string) error {
 		Message: "the argument " + clip(name) + " " + why}
 }
 
+// switched refuses a call whose @include or @skip hangs on anything but true or false: a server that
+// makes a boolean of it might answer a field that was taken for left out, or the other way round.
+func (c *Call) switched() error {
+	for _, name := range c.op.switches {
+		a := c.argument(&value{kind: variableValue, text: name})
+		literal := a.literal != nil && a.literal.kind == booleanValue
+		if !literal && string(a.raw) != "true" && string(a.raw) != "false" {
+			return wrongArgument("$"+name, "must be true or false, for a field hangs on it")
+		}
+	}
+	return nil
+}
+
 // included reports whether @include and @skip leave the field in.
 func (c *Call) included(n *node) bool {
 	for _, condition := range n.conditions {

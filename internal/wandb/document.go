@@ -1,6 +1,7 @@
 package wandb
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,8 +24,10 @@ type operation struct {
 	name      string
 	mutation  bool
 	variables []variable
-	roots     []*node
-	plan      plan
+	// switches are the variables that stand in an @include or @skip.
+	switches []string
+	roots    []*node
+	plan     plan
 }
 
 // variable is a variable's definition.
@@ -204,6 +207,7 @@ type documentReader struct {
 	// open are the fragments around the selection that is being read.
 	open      []string
 	variables map[string]bool
+	switches  []string
 	fields    int
 	values    int
 }
@@ -217,7 +221,7 @@ func (r *documentReader) operation(o *ast.OperationDefinition) (*operation, erro
 		return nil, &iam.Error{Kind: iam.KindInvalid, Reason: ReasonSubscription,
 			Message: "subscriptions are not served here; W&B clients poll"}
 	}
-	r.variables = make(map[string]bool, len(o.VariableDefinitions))
+	r.variables, r.switches = make(map[string]bool, len(o.VariableDefinitions)), nil
 	for _, v := range o.VariableDefinitions {
 		if r.variables[v.Variable] || len(v.Directives) > 0 {
 			return nil, malformedDocument("the variable " + clip(v.Variable) + " is defined twice or has a directive")
@@ -237,6 +241,7 @@ func (r *documentReader) operation(o *ast.OperationDefinition) (*operation, erro
 	if err := checkKeys(op.roots); err != nil {
 		return nil, err
 	}
+	op.switches = r.switches
 	op.plan = newPlanner(op).plan()
 	return op, nil
 }
@@ -365,6 +370,12 @@ func (r *documentReader) conditions(directives ast.DirectiveList, outer []condit
 		v, err := r.value(d.Arguments[0].Value, 0)
 		if err != nil {
 			return nil, err
+		}
+		switch {
+		case v.kind == variableValue && !slices.Contains(r.switches, v.text):
+			r.switches = append(r.switches, v.text)
+		case v.kind != variableValue && v.kind != booleanValue:
+			return nil, malformedDocument("the condition of @" + d.Name + " is neither true, false nor a variable")
 		}
 		all = append(all[:len(all):len(all)], condition{value: v, negated: d.Name == "skip"})
 	}
