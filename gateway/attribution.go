@@ -27,7 +27,11 @@ func onlyValue(values []string) string {
 // without, and the event says so (ATTR-5..9, design section 8).
 func (x *exchange) attribute() error {
 	p := x.caller.Principal
-	if p == nil || !p.IsServiceAccount() || x.claim == (iam.Attribution{}) {
+	if p == nil || x.claim == (iam.Attribution{}) {
+		return nil
+	}
+	if !p.IsServiceAccount() {
+		x.event.AttributionDropped = claimsAnother(x.claim, p)
 		return nil
 	}
 	person, err := x.g.Directory.Attribute(x.r.Context(), x.caller, x.destination, x.claim)
@@ -40,4 +44,12 @@ func (x *exchange) attribute() error {
 	}
 	x.event.Attributed = person
 	return nil
+}
+
+// claimsAnother reports whether a person claims to work for somebody else.
+func claimsAnother(c iam.Attribution, p *iam.Principal) bool {
+	if name := iam.FoldName(c.Username); name != "" { // which beats the e-mail address (ATTR-3)
+		return name != iam.FoldName(p.Username) && name != iam.FoldName(p.Email)
+	}
+	return iam.FoldName(c.Email) != iam.FoldName(p.Email)
 }

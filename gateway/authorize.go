@@ -197,8 +197,8 @@ func (x *exchange) mayView(entity, project string) (bool, error) {
 // nothing at all outside it.
 func (x *exchange) explain(d authz.Decision, f authz.Facts, r wandb.Resource) *iam.Error {
 	names := authz.Names{Entity: r.Entity, Project: r.Project}
-	if f.Principal != nil {
-		names.Principal, names.Kind, names.Team = f.Principal.Username, f.Principal.Ref.Kind, f.Principal.Scope.Name
+	if p := x.caller.Principal; p != nil {
+		names.Principal, names.Kind, names.Team = p.Username, p.Ref.Kind, p.Scope.Name
 	}
 	e := &iam.Error{Kind: iam.KindDenied, Reason: d.Reason, Message: authz.Sentence(d.Reason, names)}
 	if authz.Hidden(d, f) {

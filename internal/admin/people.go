@@ -70,11 +70,7 @@ func (s *Service) createTeam(ctx context.Context, r request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	team, err := s.directory.CreateTeam(ctx, r.Target)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.addMembers(ctx, team.After.ID, members); err != nil {
+	if _, err := s.directory.CreateTeam(ctx, r.Target, members...); err != nil {
 		return nil, err
 	}
 	return done("team %s created", r.Target)
@@ -89,30 +85,21 @@ func (s *Service) setTeam(ctx context.Context, r request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	removed, err := s.people(ctx, r.Remove)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.addMembers(ctx, id, added); err != nil {
-		return nil, err
-	}
-	for _, m := range removed {
-		if _, err := s.directory.RemoveMember(ctx, id, m.user); err != nil {
+	removed := make([]iam.UserID, len(r.Remove))
+	for i, name := range r.Remove {
+		if removed[i], err = s.user(ctx, name); err != nil {
 			return nil, err
 		}
+	}
+	if _, err := s.directory.UpdateMembers(ctx, id, added, removed); err != nil {
+		return nil, err
 	}
 	return done("team %s changed", r.Target)
 }
 
-// person is a user with the role that they are to have.
-type person struct {
-	user iam.UserID
-	role iam.Role
-}
-
-// people finds USERNAME or USERNAME:ROLE; all are found before anything is changed.
-func (s *Service) people(ctx context.Context, names []string) ([]person, error) {
-	found := make([]person, 0, len(names))
+// people finds USERNAME, a member, or USERNAME:ROLE.
+func (s *Service) people(ctx context.Context, names []string) ([]directory.TeamMember, error) {
+	found := make([]directory.TeamMember, 0, len(names))
 	for _, member := range names {
 		name, role, err := splitRole(member)
 		if err != nil {
@@ -122,21 +109,12 @@ func (s *Service) people(ctx context.Context, names []string) ([]person, error) 
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, person{id, role})
+		if role == "" {
+			role = iam.RoleMember
+		}
+		found = append(found, directory.TeamMember{User: id, Role: role})
 	}
 	return found, nil
-}
-
-func (s *Service) addMembers(ctx context.Context, team iam.TeamID, members []person) error {
-	for _, m := range members {
-		if m.role == "" {
-			m.role = iam.RoleMember
-		}
-		if _, err := s.directory.SetMember(ctx, team, m.user, m.role); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (s *Service) deleteTeam(ctx context.Context, r request) (any, error) {

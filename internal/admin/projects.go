@@ -43,7 +43,7 @@ func (s *Service) createProject(ctx context.Context, r request) (any, error) {
 
 // projectMembers finds members written as USERNAME or service_account:NAME, with :ROLE or without.
 func (s *Service) projectMembers(ctx context.Context, names []string) ([]iam.ProjectMember, error) {
-	members := make([]iam.ProjectMember, 0, len(names))
+	var members []iam.ProjectMember
 	for _, member := range names {
 		who, role, err := splitRole(member)
 		if err != nil {
@@ -74,28 +74,18 @@ func (s *Service) setProject(ctx context.Context, r request) (any, error) {
 		}
 		change.Owner = &owner
 	}
-	added, err := s.projectMembers(ctx, r.Add)
-	if err != nil {
+	if change.Add, err = s.projectMembers(ctx, r.Add); err != nil {
 		return nil, err
 	}
 	removed, err := s.projectMembers(ctx, r.Remove)
 	if err != nil {
 		return nil, err
 	}
-	if change != (directory.ProjectChange{}) {
-		if _, err := s.directory.SetProject(ctx, project.ID, change); err != nil {
-			return nil, err
-		}
-	}
-	for _, m := range added {
-		if _, err := s.directory.SetProjectMember(ctx, project.ID, m.Principal, m.Role); err != nil {
-			return nil, err
-		}
-	}
 	for _, m := range removed {
-		if _, err := s.directory.RemoveProjectMember(ctx, project.ID, m.Principal); err != nil {
-			return nil, err
-		}
+		change.Remove = append(change.Remove, m.Principal)
+	}
+	if _, err := s.directory.SetProject(ctx, project.ID, change); err != nil {
+		return nil, err
 	}
 	return done("project %s changed", r.Target)
 }

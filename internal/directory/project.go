@@ -27,6 +27,10 @@ type ProjectChange struct {
 	Owner      *iam.PrincipalRef
 	// Members replaces the whole list.
 	Members *[]iam.ProjectMember
+	// Add invites principals or changes their roles, and Remove takes principals off the list that
+	// there is at that moment; who is to be taken off and is not on it is passed over.
+	Add    []iam.ProjectMember
+	Remove []iam.PrincipalRef
 }
 
 // RecordProject notes a project that passed through the gateway. It may be called as often as one
@@ -229,10 +233,20 @@ func (tx *transaction) setProject(p *iam.Project, c ProjectChange) error {
 			return err
 		}
 	}
-	if c.Members != nil {
-		return tx.setProjectMembers(p, *c.Members)
+	if c.Members == nil && c.Add == nil && c.Remove == nil {
+		return tx.putProject(p)
 	}
-	return tx.putProject(p)
+	members := p.Members
+	if c.Members != nil {
+		members = *c.Members
+	}
+	for _, who := range c.Remove {
+		members = without(members, who)
+	}
+	for _, m := range c.Add {
+		members = append(without(members, m.Principal), m)
+	}
+	return tx.setProjectMembers(p, members)
 }
 
 func setVisibility(p *iam.Project, v iam.Visibility) error {

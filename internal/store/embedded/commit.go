@@ -89,7 +89,10 @@ func (s *Store) gather(first *commit) []*commit {
 // nothing must be written any more.
 func (s *Store) write(together []*commit) (broken error) {
 	err := s.guard(func() error {
-		return s.db.Update(func(tx *bbolt.Tx) error { return applyAll(tx, together) })
+		return s.db.Update(func(tx *bbolt.Tx) error {
+			s.db.AllocSize = growBytes(tx.Size()) // read by this very transaction, when it is written
+			return applyAll(tx, together)
+		})
 	})
 	if err != nil {
 		fail(together, fmt.Errorf("writing %s: %w", s.path, err))

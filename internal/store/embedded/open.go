@@ -20,8 +20,17 @@ import (
 // one that is just ending, short enough for an operator.
 const lockTimeout = 1500 * time.Millisecond
 
-// growBytes is by how much the file grows at a time.
-const growBytes = 4 << 20
+// The file grows by half of what is used, within these bounds: a file that lost its second half has
+// then lost pages, which is noticed, and a growing one seldom has to ask for room.
+const (
+	minGrowBytes = 16 << 10
+	maxGrowBytes = 4 << 20
+)
+
+// growBytes is by how much a file with that many used bytes grows at a time.
+func growBytes(used int64) int {
+	return int(min(max(used/2, minGrowBytes), maxGrowBytes))
+}
 
 // errLocked: somebody else has the file open.
 var errLocked = errors.New("the file is locked")
@@ -90,7 +99,7 @@ func openBolt(path string, f *os.File) (db *bbolt.DB, err error) {
 		options.InitialMmapSize = 4 << 30
 	}
 	if db, err = bbolt.Open(path, 0o600, options); err == nil {
-		db.AllocSize = growBytes
+		db.AllocSize = minGrowBytes
 	}
 	return db, err
 }
