@@ -21,7 +21,7 @@ const maxAnswerBytes = 64 << 20
 func (x *exchange) answerOptions(own map[string]json.RawMessage) wandb.AnswerOptions {
 	// Where the upstream judges too, an id that cannot be placed is its to refuse: only what a
 	// mutation made or changed must be learned, because it contradicts what was cached.
-	o := wandb.AnswerOptions{Own: own, Ticket: x.uploadTicket, Learn: x.g.soleJudge || x.call.Mutation()}
+	o := wandb.AnswerOptions{Own: own, Ticket: x.uploadTicket, Learn: (x.g.soleJudge || x.call.Mutation()) && !x.nothingNew()}
 	if x.g.soleJudge {
 		o.Keep = x.keep
 	}
@@ -32,6 +32,20 @@ func (x *exchange) answerOptions(own map[string]json.RawMessage) wandb.AnswerOpt
 		o.Redact = func(a wandb.Access) bool { return slices.Contains(x.withheld, a) }
 	}
 	return o
+}
+
+// nothingNew reports whether the answer cannot tell anything that is not known: a run is updated in a
+// project that is recorded, as running clients do all the time. Such an answer streams through.
+func (x *exchange) nothingNew() bool {
+	if !x.call.Only("upsertBucket") {
+		return false
+	}
+	for i := range x.facts {
+		if x.facts[i].facts.Project == nil {
+			return false
+		}
+	}
+	return true
 }
 
 // uploadTicket mints a ticket when all these uploads will come back to this host.

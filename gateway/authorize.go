@@ -2,6 +2,9 @@ package gateway
 
 import (
 	"net/http"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/wandb-gateway/wandb-gateway/authz"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
@@ -93,6 +96,12 @@ func (x *exchange) judge(a *wandb.Access) error {
 	if err != nil {
 		return fail(err)
 	}
+	if x.g.soleJudge && resource.Kind == wandb.ResourceProject && !plainName(resource.Project) {
+		return fail(&iam.Error{
+			Kind: iam.KindInvalid, Reason: wandb.ReasonInvalidArgument,
+			Message: "The request names a project that cannot be called so: no / \\ # ? % : and no invisible characters, and no space at either end or dot at the end.",
+		})
+	}
 	facts, err := x.lookUp(resource.Entity, resource.Project)
 	if err != nil {
 		return fail(err)
@@ -115,6 +124,15 @@ func (x *exchange) judge(a *wandb.Access) error {
 	return x.deny(decision, x.explain(decision, facts, resource))
 }
 
+// plainName reports whether a project's name is one that no server takes for another's. A database that
+// ignores spaces at the end or characters without width would find a closed project under a name that
+// stands in no record, and so looks like a new one.
+func plainName(name string) bool {
+	return iam.ValidProjectName(name) && utf8.ValidString(name) && name[0] != ' ' &&
+		name[len(name)-1] != ' ' && name[len(name)-1] != '.' &&
+		!strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
 // place resolves an access whose id hides its project. What cannot be placed falls under the
 // unplaced policy.
 func (x *exchange) place(a *wandb.Access) (wandb.Resource, authz.Permission, error) {
@@ -122,7 +140,9 @@ func (x *exchange) place(a *wandb.Access) (wandb.Resource, authz.Permission, err
 	case wandb.ResourceUnplaced:
 		return a.Resource, unplaced(a.Permission), nil
 	case wandb.ResourceID:
-		entity, project, err := x.g.Directory.Place(x.r.Context(), x.caller, a.Resource.IDType, a.Resource.ID)
+		asker := x.caller
+		asker.Ask = x.ask
+		entity, project, err := x.g.Directory.Place(x.r.Context(), asker, a.Resource.IDType, a.Resource.ID)
 		if iam.KindOf(err) == iam.KindNotFound {
 			return a.Resource, unplaced(a.Permission), nil
 		}
@@ -179,6 +199,9 @@ func (x *exchange) lookUp(entity, project string) (authz.Facts, error) {
 		return facts, err
 	}
 	facts.Settings.Unplaced = x.g.Unplaced
+	if x.facts == nil {
+		x.facts = x.firstFacts[:0]
+	}
 	x.facts = append(x.facts, knownFacts{entity, project, facts})
 	return facts, nil
 }

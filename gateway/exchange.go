@@ -29,7 +29,8 @@ type exchange struct {
 	// claim is whom the client says it works for, as it came.
 	claim iam.Attribution
 	// facts are what was asked of the directory so far: most requests name one project many times.
-	facts []knownFacts
+	facts      []knownFacts
+	firstFacts [1]knownFacts // most requests need no more
 	// destination is the entity that the request writes to, for attribution.
 	destination *iam.Entity
 
@@ -37,6 +38,8 @@ type exchange struct {
 	ticket iam.PrincipalRef
 	// withheld are the accesses that were refused where the answer can go out without them.
 	withheld []wandb.Access
+	// values are the identity headers' values.
+	values []string
 	// listError is what kept a list from being filtered.
 	listError error
 
@@ -140,7 +143,7 @@ func (x *exchange) identify() error {
 	if err != nil {
 		return x.failedCredential(err)
 	}
-	x.caller.Credential, x.caller.Ask = credential, x.ask
+	x.caller.Credential = credential
 	x.event.Credential = credential.Kind
 	switch {
 	case credential.Kind == iam.NoCredential && x.ticket.ID != "":

@@ -52,18 +52,17 @@ func (x *exchange) setIdentity() {
 	if p == nil {
 		return
 	}
-	h := x.r.Header
-	set(h, headerUser, p.Username)
-	set(h, headerPreferredUsername, p.Username)
-	set(h, headerPrincipal, p.Ref.String())
-	set(h, headerOrganization, p.Organization)
+	x.set(headerUser, p.Username)
+	x.set(headerPreferredUsername, p.Username)
+	x.set(headerPrincipal, p.Ref.String())
+	x.set(headerOrganization, p.Organization)
 	if p.IsServiceAccount() {
-		set(h, headerGroups, p.Scope.Name)
+		x.set(headerGroups, p.Scope.Name)
 		x.setAttribution(x.event.Attributed)
 		return
 	}
-	set(h, headerEmail, p.Email)
-	set(h, headerGroups, teamNames(p))
+	x.set(headerEmail, p.Email)
+	x.set(headerGroups, teamNames(p))
 	x.setAttribution(p)
 }
 
@@ -73,16 +72,25 @@ func (x *exchange) setAttribution(person *iam.Principal) {
 	if person == nil {
 		return
 	}
-	set(x.r.Header, headerAttributionName, person.Username)
-	set(x.r.Header, headerAttributionEmail, person.Email)
+	x.set(headerAttributionName, person.Username)
+	x.set(headerAttributionEmail, person.Email)
 }
 
-// set sets a header, unless the value is empty or could be read as more than one line.
-func set(h http.Header, name, value string) {
+// identityHeaders is how many headers carry identity and the upstream's credential at most.
+const identityHeaders = 9
+
+// set sets a header, unless the value is empty or could be read as more than one line. The values
+// of one request share one array: each header has a slice of one, which nobody can append to.
+func (x *exchange) set(name, value string) {
 	if value == "" || strings.ContainsAny(value, "\r\n\x00") {
 		return
 	}
-	h[name] = []string{value}
+	if x.values == nil {
+		x.values = make([]string, 0, identityHeaders)
+	}
+	n := len(x.values)
+	x.values = append(x.values, value)
+	x.r.Header[name] = x.values[n : n+1 : n+1]
 }
 
 func teamNames(p *iam.Principal) string {
@@ -107,7 +115,7 @@ func (x *exchange) setCredential() error {
 	case UpstreamAPIKey:
 		x.dropCredential()
 		if x.caller.Principal != nil && x.judged() { // never on behalf of nobody
-			x.r.Header["Authorization"] = []string{x.g.serviceAuthorization}
+			x.set("Authorization", x.g.serviceAuthorization)
 		}
 		return nil
 	default:

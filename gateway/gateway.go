@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"sync"
 
 	"github.com/wandb-gateway/wandb-gateway/authz"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
@@ -47,7 +48,7 @@ type Directory interface {
 type Caller struct {
 	Principal  *iam.Principal // nil for an anonymous caller
 	Credential iam.Credential
-	// Ask puts a GraphQL request of the gateway's own to the upstream, on the way that the caller's
+	// Ask, given where ids are to be placed, puts a GraphQL request of the gateway's own to the upstream, on the way that the caller's
 	// request takes, with the caller's verified identity and the site's credential. It returns the
 	// answer's body.
 	Ask func(ctx context.Context, body []byte) ([]byte, error)
@@ -112,7 +113,7 @@ type Host struct {
 	RequestID func(*http.Request) string
 	// Identified is told who calls, before the request goes on.
 	Identified func(*http.Request, *iam.Principal)
-	// Report is told how each request ended.
+	// Report is told how each request ended. It does not keep the event.
 	Report func(*http.Request, *Event)
 }
 
@@ -141,15 +142,22 @@ func New(c Config) (*Gateway, error) {
 // ServeHTTP judges one request and hands it to next when it may pass. The error is next's own; what
 // the gateway refuses it answers itself.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next Handler) error {
-	x := exchange{g: g, w: w, r: r, next: next}
+	x := exchanges.Get().(*exchange)
+	*x = exchange{g: g, w: w, r: r, next: next}
 	err := x.run()
 	if refusal, ok := errors.AsType[*refusal](err); ok {
 		x.refuse(refusal.error)
 		err = nil
 	}
 	x.report()
+	*x = exchange{} // nothing of one request waits in the pool for another
+	exchanges.Put(x)
 	return err
 }
+
+// exchanges are used again: one is larger than all else that a request needs here. Whatever an
+// exchange hands out ends with the request.
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
 // Handler is what comes after the gateway: the reverse proxy.
 type Handler interface {

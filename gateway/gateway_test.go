@@ -143,7 +143,10 @@ func newScene(t *testing.T) *scene {
 	}
 	s.config = Config{
 		Directory: s.world, Reader: reader, Tickets: NewTickets([32]byte{7}), OwnIdentity: true,
-		Host: Host{Report: func(_ *http.Request, e *Event) { s.event = e }},
+		Host: Host{Report: func(_ *http.Request, e *Event) {
+			kept := *e
+			s.event = &kept
+		}},
 	}
 	return s
 }
@@ -535,7 +538,7 @@ func TestUnreadableAnswersAreUnavailable(t *testing.T) {
 	for _, answer := range []string{"<html>", `{"data":`, "", "[]"} {
 		s := newScene(t)
 		s.upstream.answer = answer
-		if w := s.graphQL("alice-key", upsertBucket, `{"e":"vision","p":"team"}`); w.Code != 503 {
+		if w := s.graphQL("alice-key", upsertBucket, `{"e":"vision","p":"fresh"}`); w.Code != 503 {
 			t.Errorf("answer %q: %d %s", answer, w.Code, w.Body)
 		}
 	}
@@ -600,4 +603,15 @@ func TestAdministrationStaysHere(t *testing.T) {
 	s.config.UpstreamCredential = UpstreamPassthrough
 	s.world.principals["alice-key"].FromUpstream = true
 	s.forwarded(s.graphQL("alice-key", generate, `{"d":"x"}`))
+}
+
+// TestRunningRunsAreNotReadAgain: what a client sends every few seconds streams through, once its
+// project is recorded.
+func TestRunningRunsAreNotReadAgain(t *testing.T) {
+	s := newScene(t)
+	s.upstream.answer = `{"data":{"upsertBucket":{"bucket":{"id":"x","project":{"name":"team","entity":{"name":"vision"}}},"inserted":false}}}`
+	w := s.graphQL("alice-key", upsertBucket, `{"e":"vision","p":"team"}`)
+	if w.Code != 200 || w.Body.String() != s.upstream.answer || len(s.world.learned) != 0 {
+		t.Errorf("%d %s, learned %v", w.Code, w.Body, s.world.learned)
+	}
 }

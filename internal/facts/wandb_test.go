@@ -131,7 +131,7 @@ func TestRunsOfServiceAccountsBelongToWhomTheyName(t *testing.T) {
 		{"ci", "", "p", "mia", "", "mia", "mia", false},
 		{"ci", "audio", "open", "mia", "", "mia", "mia", false},
 		{"ci", "audio", "open", "otto", "", "ci", "", true},
-		{"mia", "vision", "p", "otto", "otto@acme.test", "mia", "", false},
+		{"mia", "vision", "p", "otto", "otto@acme.test", "mia", "", true},
 	}
 	for i, tt := range tests {
 		t.Run(fmt.Sprintf("%s in %s-%s for %s %s", tt.caller, tt.entity, tt.project, tt.username, tt.email), func(t *testing.T) {

@@ -10,9 +10,9 @@ package iam
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Typed identifiers. They are opaque, never reused, and distinct types so that one cannot stand
@@ -62,18 +62,39 @@ func (id EntityID) Team() (TeamID, bool) { return TeamID(id), strings.HasPrefix(
 // User returns the user whose personal entity this is, and whether it is one.
 func (id EntityID) User() (UserID, bool) { return UserID(id), strings.HasPrefix(string(id), "usr_") }
 
-var (
-	nameForm    = regexp.MustCompile(`^[A-Za-z0-9._@-]{1,128}$`)
-	projectForm = regexp.MustCompile(`^[^/\\#?%:\x00-\x1f\x7f]{1,128}$`)
-)
+// maxNameBytes bounds every name.
+const maxNameBytes = 128
 
 // ValidName reports whether s can name a user, team, service account or organization:
 // 1 to 128 of letters, digits and . _ @ - (design section 6), but neither "." nor "..".
-func ValidName(s string) bool { return nameForm.MatchString(s) && s != "." && s != ".." }
+func ValidName(s string) bool {
+	if s == "" || len(s) > maxNameBytes || s == "." || s == ".." {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '@', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
 
-// ValidProjectName reports whether s can name a project: 1 to 128 bytes without / \ # ? % : and
-// control characters (W&B's own rule), but neither "." nor "..".
-func ValidProjectName(s string) bool { return projectForm.MatchString(s) && s != "." && s != ".." }
+// ValidProjectName reports whether s can name a project: 1 to 128 bytes of UTF-8 without / \ # ? % :
+// and control characters (W&B's own rule), but neither "." nor "..".
+func ValidProjectName(s string) bool {
+	if s == "" || len(s) > maxNameBytes || s == "." || s == ".." {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ', c == 0x7f, c == '/', c == '\\', c == '#', c == '?', c == '%', c == ':':
+			return false
+		}
+	}
+	return utf8.ValidString(s)
+}
 
 // FoldName returns the form under which names and e-mail addresses are compared and indexed:
 // ASCII letters in lower case, every other byte as it is. Names are ASCII by ValidName; folding

@@ -282,6 +282,9 @@ type BodyOptions struct {
 	Drop func(Root) bool
 }
 
+// Only reports whether name is the only root field, under whatever alias.
+func (c *Call) Only(name string) bool { return len(c.op.roots) == 1 && c.op.roots[0].name == name }
+
 // AnswerOptions says what to learn from an answer and what to change in it.
 type AnswerOptions struct {
 	// Own holds the values of the root fields that were dropped from the request, by response key.
