@@ -340,6 +340,13 @@ func TestGraphQLAttacks(t *testing.T) {
 
 	t.Run("what passes is what was judged", func(t *testing.T) { a.judgedBodies(t) })
 	t.Run("lists", func(t *testing.T) { a.lists(t) })
+	// Z10: names that some database takes for that of a closed project.
+	for _, project := range []string{"restricted ", " restricted", "restricted.", "restricted\u200b", "restricted\u00a0", "restricted\u00ad", "restri\u202ected", "a/../restricted", "restricted:x", "restricted%20"} {
+		t.Run("look-alike/"+quoted(project), func(t *testing.T) {
+			a.refuses(t, a.graphQLRaw(t, victorKey, withVariables(`query($p:String){project(name:$p,entityName:"vision"){id}}`, `{"p":`+quoted(project)+`}`)), http.StatusBadRequest, "invalid_argument")
+			a.refuses(t, a.graphQLRaw(t, victorKey, withVariables(`mutation($p:String){upsertBucket(input:{modelName:$p,entityName:"vision",name:"r"}){bucket{id}}}`, `{"p":`+quoted(project)+`}`)), http.StatusBadRequest, "invalid_argument")
+		})
+	}
 	t.Run("a restricted project keeps its name", func(t *testing.T) {
 		got := a.graphQLRaw(t, aliceKey, document(`mutation{renameProject(input:{entityName:"vision",oldProjectName:"restricted",newProjectName:"renamed"}){project{id}}}`))
 		a.refuses(t, got, http.StatusForbidden, "administered_here")
