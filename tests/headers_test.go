@@ -354,7 +354,7 @@ func sendHTTP2(t *testing.T, a attacked, fields []string, body string) string {
 	}
 }
 
-// TestUpstreamHeaders is P16: what an upstream may tell a client, and what not.
+// TestUpstreamAnswers is P16 and P17: what an upstream may tell a client, and what not.
 func TestUpstreamAnswers(t *testing.T) {
 	a := startAttacked(t, config{})
 	const get = "GET /page HTTP/1.1\r\nHost: 127.0.0.1\r\n"
