@@ -1,12 +1,12 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
@@ -108,14 +108,12 @@ func (h *Handler) check() error {
 		return iam.Invalidf("upstream_credential passthrough needs `directory wandb URL`: the W&B server does not know credentials of `directory local`")
 	case h.UpstreamCredential == "none" && h.app.Directory.Source == sourceWandb && h.app.Directory.APIKey == "":
 		return iam.Invalidf("upstream_credential none with directory wandb needs an admin's key in the block, `directory wandb URL { api_key ... }`: without it a project that the caller cannot see looks like a new one")
-	case h.UnknownRoute != "refuse" && h.UnknownRoute != "forward":
-		return iam.Invalidf("unknown_route %q is neither refuse nor forward", h.UnknownRoute)
-	case h.Telemetry != "off" && h.Telemetry != "forward":
-		return iam.Invalidf("telemetry %q is neither off nor forward", h.Telemetry)
-	case !strings.HasPrefix(h.WeavePrefix, "/") || len(h.WeavePrefix) < 2 || strings.HasSuffix(h.WeavePrefix, "/"):
-		return iam.Invalidf("weave_prefix %q is not a path such as /traces", h.WeavePrefix)
 	}
-	return nil
+	return cmp.Or(
+		checkOneOf("unknown_route", h.UnknownRoute, "refuse", "forward"),
+		checkOneOf("telemetry", h.Telemetry, "off", "forward"),
+		checkWeavePrefix(h.WeavePrefix),
+	)
 }
 
 func (h *Handler) upstreamCredential() (gateway.UpstreamCredential, error) {
@@ -127,7 +125,7 @@ func (h *Handler) upstreamCredential() (gateway.UpstreamCredential, error) {
 	case "api_key":
 		return gateway.UpstreamAPIKey, nil
 	}
-	return 0, iam.Invalidf("upstream_credential %q is not none, passthrough or api_key", h.UpstreamCredential)
+	return 0, notOneOf("upstream_credential", h.UpstreamCredential, "none", "passthrough", "api_key")
 }
 
 func (h *Handler) unplaced() (authz.UnplacedPolicy, error) {
@@ -139,7 +137,7 @@ func (h *Handler) unplaced() (authz.UnplacedPolicy, error) {
 	case "allow":
 		return authz.UnplacedAllow, nil
 	}
-	return 0, iam.Invalidf("unplaced %q is not deny, members or allow", h.Unplaced)
+	return 0, notOneOf("unplaced", h.Unplaced, "deny", "members", "allow")
 }
 
 // build makes the gateway when the app has what it needs.
@@ -159,6 +157,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if g == nil {
 		if g = h.await(r.Context()); g == nil {
 			return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("wandb_gateway has not started"))
+		}
+	}
+	if gateway.HasUnhidden(r) {
+		switch {
+		case restore(r):
+			next = hideWeaveKey(next)
+		case serveAgain(w, r):
+			return nil
 		}
 	}
 	return g.ServeHTTP(w, r, next)
