@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
@@ -30,11 +31,35 @@ func (x *exchange) forward() error {
 		return writeGraphQL(x.w, wandb.EncodeAnswer(own, order))
 	}
 	x.sendBody(body)
-	options := x.answerOptions(own)
-	if !x.call.WantsAnswer(options) {
-		return x.pass(nil)
+	if options := x.answerOptions(own); x.call.WantsAnswer(options) {
+		err = x.observe(options)
+	} else {
+		err = x.pass(nil)
 	}
-	return x.observe(options)
+	if err != nil {
+		return err
+	}
+	return x.forgetAccounts()
+}
+
+// forgetAccounts tells the directory that a request may have changed who may do what: the caller's
+// next request must see it.
+func (x *exchange) forgetAccounts() error {
+	if x.caller.Principal == nil || !x.call.Mutation() || !x.administers() {
+		return nil
+	}
+	changed := wandb.AccountsChanged{}
+	for i := range x.facts {
+		if x.facts[i].entity != "" {
+			changed.Entity = x.facts[i].entity
+		}
+	}
+	return x.g.Directory.Learn(x.r.Context(), x.caller, []wandb.Learned{changed})
+}
+
+// administers reports whether the call has a root field that changes people, teams or keys.
+func (x *exchange) administers() bool {
+	return slices.ContainsFunc(administration[:], x.call.HasRoot)
 }
 
 // pass hands the request to what comes next; w replaces the answer's writer if not nil.

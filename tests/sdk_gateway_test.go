@@ -105,7 +105,7 @@ func TestSDKThroughGateway(t *testing.T) {
 		})
 		t.Run("a day's work", func(t *testing.T) {
 			t.Parallel()
-			testLifecycle(t, version, gateway.url, sdkAliceKey)
+			testLifecycle(t, version, gateway.url, sdkAliceKey, "DRIVER_MEMBERS", "elsewhere")
 		})
 		t.Run("offline and sync", func(t *testing.T) {
 			t.Parallel()

@@ -65,9 +65,9 @@ func TestSDKAgainstStandin(t *testing.T) {
 }
 
 // testLifecycle does a day's work in a project of the team vision.
-func testLifecycle(t *testing.T, version, base, key string) {
+func testLifecycle(t *testing.T, version, base, key string, env ...string) {
 	t.Helper()
-	newSDK(t, version, base, key).
+	newSDK(t, version, base, key).with(env...).
 		with("WANDB_ENTITY", "vision", "DRIVER_PROJECT", "day-"+version, "DRIVER_USER", "alice", "DRIVER_RUN", runID(version, "day")).
 		drive(t, "lifecycle.py").mustWork(t)
 }

@@ -103,14 +103,17 @@ func (w *Wandb) Place(ctx context.Context, who gateway.Caller, t wandb.IDType, i
 
 // Learn implements gateway.Directory: the server keeps the record, so that learning means to ask
 // again what may have changed, and where an id lies need not outlive a restart.
-func (w *Wandb) Learn(_ context.Context, _ gateway.Caller, learned []wandb.Learned) error {
+func (w *Wandb) Learn(_ context.Context, who gateway.Caller, learned []wandb.Learned) error {
 	for _, fact := range learned {
 		switch fact := fact.(type) {
 		case wandb.Placed:
 			w.local.places.recent.put(placeKey{fact.IDType, fact.ID}, place{fact.Entity, fact.Project})
 		case wandb.ProjectUpserted:
-			if fact.Inserted || fact.Requested {
-				w.upstream.Forget(fact.Entity, fact.Project)
+			w.upstream.Forget(fact.Entity, fact.Project)
+		case wandb.AccountsChanged:
+			w.upstream.ForgetCredential(who.Credential)
+			if fact.Entity != "" {
+				w.upstream.Forget(fact.Entity, "")
 			}
 		}
 	}

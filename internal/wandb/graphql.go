@@ -305,7 +305,8 @@ type AnswerOptions struct {
 	Learn bool
 }
 
-// Learned is something an answer told: ProjectUpserted or Placed.
+// Learned is something an answer told: ProjectUpserted or Placed; or, whatever it said, that a
+// request may have changed who may do what: AccountsChanged.
 type Learned interface{ learned() }
 
 // ProjectUpserted says that a project exists now, or that its visibility was set.
@@ -326,5 +327,12 @@ type Placed struct {
 	Entity, Project string
 }
 
+// AccountsChanged says that people, teams or keys may have been changed by the caller.
+type AccountsChanged struct {
+	// Entity is the team, "" if it is not known.
+	Entity string
+}
+
+func (AccountsChanged) learned() {}
 func (ProjectUpserted) learned() {}
 func (Placed) learned()          {}

@@ -124,7 +124,7 @@ func ParseRoute(method string, u *url.URL, cfg RouteConfig) (Route, error) {
 	if err != nil {
 		return Route{}, err
 	}
-	if method == "OPTIONS" && route.Kind != RouteDoor {
+	if method == "OPTIONS" && route.Kind != RouteDoor && route.Kind != RouteTelemetry {
 		return Route{Kind: RoutePreflight}, nil
 	}
 	return route, nil
