@@ -5,6 +5,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/wandb-gateway/wandb-gateway/gateway"
+	"github.com/wandb-gateway/wandb-gateway/internal/hotcache"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 )
 
@@ -53,8 +55,12 @@ type App struct {
 	FailureLimit string `json:"failure_limit,omitempty"`
 
 	// StaleLimit is how long cached records count when the store does not answer, 1 s to 60 s.
-	// Default: 10 s.
+	// Default: 10 s. A change takes effect at the next start.
 	StaleLimit caddy.Duration `json:"stale_limit,omitempty"`
+
+	// CacheSize bounds the memory for decoded records, by estimate: 16 MiB to 64 GiB, such as
+	// "256MiB". Default: 256 MiB. A change takes effect at the next start.
+	CacheSize Size `json:"cache_size,omitempty"`
 
 	// PersonalEntities gives every person an entity of their own (SCOPE-9). Default: on.
 	PersonalEntities *Switch `json:"personal_entities,omitempty"`
@@ -136,6 +142,9 @@ func (a *App) fillDefaults() {
 	if a.StaleLimit == 0 {
 		a.StaleLimit = caddy.Duration(10 * time.Second)
 	}
+	if a.CacheSize == 0 {
+		a.CacheSize = hotcache.DefaultMaxBytes
+	}
 	if a.Store == nil {
 		a.Store = &Store{}
 	}
@@ -182,43 +191,58 @@ func (a *App) expand() error {
 
 // check refuses settings that are wrong or contradict each other.
 func (a *App) check() error {
-	if !iam.ValidName(a.Organization) {
-		return iam.Invalidf("organization %q is not a name of letters, digits and . _ @ -", a.Organization)
+	return cmp.Or(
+		checkOrganization(a.Organization),
+		checkOneOf("enforcement", a.Enforcement, "enforce", "shadow"),
+		checkStaleLimit("stale_limit", time.Duration(a.StaleLimit)),
+		checkCacheSize(a.CacheSize),
+		a.Store.check(),
+		a.checkOneMasterKey(),
+		a.checkMasterKeyText(),
+		a.Directory.check(),
+	)
+}
+
+func (s *Store) check() error {
+	if s.Backend != "embedded" {
+		return iam.Invalidf("store %q is not known; write `store embedded FOLDER`", s.Backend)
 	}
-	if a.Enforcement != "enforce" && a.Enforcement != "shadow" {
-		return iam.Invalidf("enforcement %q is neither enforce nor shadow", a.Enforcement)
-	}
-	if d := time.Duration(a.StaleLimit); d < time.Second || d > time.Minute {
-		return iam.Invalidf("stale_limit %s is not between 1s and 60s", d)
-	}
-	if a.Store.Backend != "embedded" {
-		return iam.Invalidf("store %q is not known; write `store embedded PATH`", a.Store.Backend)
-	}
+	return nil
+}
+
+func (a *App) checkOneMasterKey() error {
 	if a.MasterKey != "" && a.MasterKeyFile != "" {
 		return iam.Invalidf("master_key and master_key_file are both set; keep one")
 	}
-	return a.Directory.check()
+	return nil
+}
+
+// checkMasterKeyText checks a key that stands in the configuration or in its variable. A file is not
+// opened before the start.
+func (a *App) checkMasterKeyText() error {
+	text := a.masterKeyText()
+	if text == "" {
+		return nil
+	}
+	return checkMasterKey(text)
 }
 
 func (d *DirectoryConfig) check() error {
 	switch d.Source {
 	case sourceLocal:
 		if *d != (DirectoryConfig{Source: sourceLocal}) {
-			return iam.Invalidf("directory local takes no options; write `directory wandb URL { ... }` if the W&B server is the record")
+			return errLocalOptions
 		}
 		return nil
 	case sourceWandb:
-		if _, err := serverURL(d.URL); err != nil {
-			return err
-		}
-		for name, value := range map[string]caddy.Duration{"hits": d.Hits, "misses": d.Misses, "timeout": d.Timeout} {
-			if value < 0 || time.Duration(value) > time.Hour {
-				return iam.Invalidf("directory wandb: %s %s is not between 0 and 1h", name, time.Duration(value))
-			}
-		}
-		return nil
+		_, err := serverURL(d.URL)
+		return cmp.Or(err,
+			checkLookupTime("hits", time.Duration(d.Hits)),
+			checkLookupTime("misses", time.Duration(d.Misses)),
+			checkLookupTime("timeout", time.Duration(d.Timeout)),
+		)
 	default:
-		return iam.Invalidf("directory %q is neither local nor wandb", d.Source)
+		return notOneOf("directory", d.Source, sourceLocal, sourceWandb)
 	}
 }
 

@@ -1,13 +1,16 @@
 package caddymodule
 
 import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
-	"github.com/wandb-gateway/wandb-gateway/gateway"
 )
 
 func init() {
@@ -19,6 +22,7 @@ func init() {
 // parseGlobal reads the block in the global options (design section 7).
 func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 	if existing != nil {
+		d.Next() // for the line
 		return nil, d.Err("wandb_gateway stands twice in the global options; merge the two blocks")
 	}
 	app := new(App)
@@ -38,74 +42,130 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 //		enforcement enforce|shadow
 //		failure_limit <number>/s|m|h | off
 //		stale_limit <duration>
+//		cache_size <size>
 //		personal_entities on|off
 //		anonymous_public_projects on|off
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // wandb_gateway
 	if d.NextArg() {
-		return d.ArgErr()
+		return d.Errf("wandb_gateway takes no argument; write its options in a block, not %q", d.Val())
 	}
-	return eachOption(d, map[string]func(*caddyfile.Dispenser) error{
-		"organization":              text(&a.Organization),
+	return eachOption(d, a.options())
+}
+
+// options are those of the global block.
+func (a *App) options() options {
+	return options{
+		"organization":              checked(&a.Organization, checkOrganization),
 		"store":                     a.parseStore,
-		"master_key":                text(&a.MasterKey),
-		"master_key_file":           text(&a.MasterKeyFile),
+		"master_key":                a.parseMasterKey,
+		"master_key_file":           a.parseMasterKeyFile,
 		"directory":                 a.parseDirectory,
 		"enforcement":               oneOf(&a.Enforcement, "enforce", "shadow"),
-		"failure_limit":             a.parseFailureLimit,
-		"stale_limit":               duration(&a.StaleLimit),
+		"failure_limit":             checked(&a.FailureLimit, checkFailureLimit),
+		"stale_limit":               duration(&a.StaleLimit, checkStaleLimit),
+		"cache_size":                a.parseCacheSize,
 		"personal_entities":         a.parsePersonalEntities,
 		"anonymous_public_projects": onOff(&a.AnonymousPublicProjects),
-	})
+	}
 }
 
 func (a *App) parseStore(d *caddyfile.Dispenser) error {
-	args := d.RemainingArgs()
-	if len(args) == 0 || len(args) > 2 || args[0] != "embedded" {
-		return d.Errf("store %q is not known; write `store embedded FOLDER`", args)
+	if !d.NextArg() {
+		return d.Err("store needs a backend; write `store embedded FOLDER`")
 	}
-	a.Store = &Store{Backend: args[0]}
-	if len(args) == 2 {
-		a.Store.Path = args[1]
+	a.Store = &Store{Backend: d.Val()}
+	if err := a.Store.check(); err != nil {
+		return d.WrapErr(err)
+	}
+	if !d.NextArg() {
+		return nil
+	}
+	a.Store.Path = d.Val()
+	if d.NextArg() {
+		return d.Errf("store embedded takes one folder, not also %q", d.Val())
+	}
+	return nil
+}
+
+func (a *App) parseMasterKey(d *caddyfile.Dispenser) error {
+	if err := checked(&a.MasterKey, checkMasterKey)(d); err != nil {
+		return err
+	}
+	return a.oneMasterKey(d)
+}
+
+func (a *App) parseMasterKeyFile(d *caddyfile.Dispenser) error {
+	if err := text(&a.MasterKeyFile)(d); err != nil {
+		return err
+	}
+	return a.oneMasterKey(d)
+}
+
+func (a *App) oneMasterKey(d *caddyfile.Dispenser) error {
+	if err := a.checkOneMasterKey(); err != nil {
+		return d.WrapErr(err)
 	}
 	return nil
 }
 
 func (a *App) parseDirectory(d *caddyfile.Dispenser) error {
 	if !d.NextArg() {
-		return d.Err("directory needs a source: local, or wandb URL")
+		return d.Err("directory needs a source; write `directory local`, or `directory wandb URL`")
 	}
 	a.Directory = &DirectoryConfig{Source: d.Val()}
 	switch d.Val() {
 	case sourceLocal:
 		if d.NextArg() {
-			return d.ArgErr()
+			return d.WrapErr(errLocalOptions)
 		}
-		return eachOption(d, nil)
+		if d.NextBlock(d.Nesting()) {
+			return d.WrapErr(errLocalOptions)
+		}
+		return nil
 	case sourceWandb:
-		if err := text(&a.Directory.URL)(d); err != nil {
-			return err
-		}
-		return eachOption(d, map[string]func(*caddyfile.Dispenser) error{
-			"api_key": text(&a.Directory.APIKey),
-			"tls_ca":  text(&a.Directory.TLSCA),
-			"hits":    duration(&a.Directory.Hits),
-			"misses":  duration(&a.Directory.Misses),
-			"timeout": duration(&a.Directory.Timeout),
-		})
+		return a.Directory.parseWandb(d)
 	default:
-		return d.Errf("directory %q is neither local nor wandb", d.Val())
+		return d.WrapErr(notOneOf("directory", d.Val(), sourceLocal, sourceWandb))
 	}
 }
 
-func (a *App) parseFailureLimit(d *caddyfile.Dispenser) error {
-	if err := text(&a.FailureLimit)(d); err != nil {
+func (c *DirectoryConfig) parseWandb(d *caddyfile.Dispenser) error {
+	if !d.NextArg() || d.Val() == "" {
+		return d.WrapErr(errNoAddress)
+	}
+	c.URL = d.Val()
+	if !hasPlaceholder(c.URL) {
+		if _, err := serverURL(c.URL); err != nil {
+			return d.WrapErr(err)
+		}
+	}
+	if d.NextArg() {
+		return d.Err("directory wandb takes one address; options stand in a block behind it")
+	}
+	return eachOption(d, options{
+		"api_key": text(&c.APIKey),
+		"tls_ca":  text(&c.TLSCA),
+		"hits":    duration(&c.Hits, checkLookupTime),
+		"misses":  duration(&c.Misses, checkLookupTime),
+		"timeout": duration(&c.Timeout, checkLookupTime),
+	})
+}
+
+func (a *App) parseCacheSize(d *caddyfile.Dispenser) error {
+	var value string
+	if err := text(&value)(d); err != nil {
 		return err
 	}
-	if _, err := gateway.ParseFailureLimit(a.FailureLimit); err != nil {
+	size, err := parseSize(value)
+	if err != nil {
+		return d.Errf("cache_size %w", err)
+	}
+	if err := checkCacheSize(size); err != nil {
 		return d.WrapErr(err)
 	}
+	a.CacheSize = size
 	return nil
 }
 
@@ -132,15 +192,20 @@ func parseSite(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // wandb_gateway
 	if d.NextArg() {
-		return d.ArgErr()
+		return d.Errf("%q is no matcher; write a path such as /api/*, a named matcher such as @name, or none, and options in a block", d.Val())
 	}
-	return eachOption(d, map[string]func(*caddyfile.Dispenser) error{
+	return eachOption(d, h.options())
+}
+
+// options are those of a site's block.
+func (h *Handler) options() options {
+	return options{
 		"upstream_credential": h.parseUpstreamCredential,
 		"unplaced":            oneOf(&h.Unplaced, "deny", "members", "allow"),
 		"unknown_route":       oneOf(&h.UnknownRoute, "refuse", "forward"),
 		"telemetry":           oneOf(&h.Telemetry, "off", "forward"),
-		"weave_prefix":        text(&h.WeavePrefix),
-	})
+		"weave_prefix":        checked(&h.WeavePrefix, checkWeavePrefix),
+	}
 }
 
 func (h *Handler) parseUpstreamCredential(d *caddyfile.Dispenser) error {
@@ -151,24 +216,27 @@ func (h *Handler) parseUpstreamCredential(d *caddyfile.Dispenser) error {
 	switch d.Val() {
 	case "none", "passthrough":
 		if d.NextArg() {
-			return d.ArgErr()
+			return d.Errf("upstream_credential %s takes no key; write `upstream_credential api_key KEY` if the server is to see one", h.UpstreamCredential)
 		}
 		return nil
 	case "api_key":
 		return text(&h.APIKey)(d)
 	default:
-		return d.Errf("upstream_credential %q is not none, passthrough or api_key", d.Val())
+		return d.WrapErr(notOneOf("upstream_credential", d.Val(), "none", "passthrough", "api_key"))
 	}
 }
 
+// options are the readers of a block's options, by name.
+type options map[string]func(*caddyfile.Dispenser) error
+
 // eachOption reads a block of options, each at most once.
-func eachOption(d *caddyfile.Dispenser, options map[string]func(*caddyfile.Dispenser) error) error {
+func eachOption(d *caddyfile.Dispenser, known options) error {
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
-		read, ok := options[name]
+		read, ok := known[name]
 		if !ok {
-			return d.Errf("unknown option %q", name)
+			return d.Errf("unknown option %q; %s", name, known.remedy(name))
 		}
 		if seen[name] {
 			return d.Errf("%s stands twice; keep one", name)
@@ -179,6 +247,17 @@ func eachOption(d *caddyfile.Dispenser, options map[string]func(*caddyfile.Dispe
 		}
 	}
 	return nil
+}
+
+// remedy says where an option belongs that a block does not have, or which it has.
+func (known options) remedy(name string) string {
+	if _, ok := new(App).options()[name]; ok {
+		return "it stands in the block wandb_gateway of the global options"
+	}
+	if _, ok := new(Handler).options()[name]; ok {
+		return "it stands in the block wandb_gateway of a site"
+	}
+	return "known are " + strings.Join(slices.Sorted(maps.Keys(known)), ", ")
 }
 
 // text reads exactly one argument.
@@ -196,18 +275,35 @@ func text(into *string) func(*caddyfile.Dispenser) error {
 	}
 }
 
+// checked reads one argument and checks it at once, so that an error names its line. What a
+// placeholder stands for is checked when the configuration is loaded.
+func checked(into *string, check func(string) error) func(*caddyfile.Dispenser) error {
+	return func(d *caddyfile.Dispenser) error {
+		if err := text(into)(d); err != nil {
+			return err
+		}
+		if hasPlaceholder(*into) {
+			return nil
+		}
+		if err := check(*into); err != nil {
+			return d.WrapErr(err)
+		}
+		return nil
+	}
+}
+
+func hasPlaceholder(s string) bool { return strings.Contains(s, "{") }
+
 func oneOf(into *string, values ...string) func(*caddyfile.Dispenser) error {
 	return func(d *caddyfile.Dispenser) error {
 		name := d.Val()
 		if err := text(into)(d); err != nil {
 			return err
 		}
-		for _, v := range values {
-			if *into == v {
-				return nil
-			}
+		if err := checkOneOf(name, *into, values...); err != nil {
+			return d.WrapErr(err)
 		}
-		return d.Errf("%s %q is not one of %v", name, *into, values)
+		return nil
 	}
 }
 
@@ -222,7 +318,7 @@ func onOff(into *Switch) func(*caddyfile.Dispenser) error {
 	}
 }
 
-func duration(into *caddy.Duration) func(*caddyfile.Dispenser) error {
+func duration(into *caddy.Duration, check func(name string, d time.Duration) error) func(*caddyfile.Dispenser) error {
 	return func(d *caddyfile.Dispenser) error {
 		name := d.Val()
 		var value string
@@ -232,6 +328,9 @@ func duration(into *caddy.Duration) func(*caddyfile.Dispenser) error {
 		parsed, err := caddy.ParseDuration(value)
 		if err != nil {
 			return d.Errf("%s %q is not a duration such as 10s", name, value)
+		}
+		if err := check(name, parsed); err != nil {
+			return d.WrapErr(err)
 		}
 		*into = caddy.Duration(parsed)
 		return nil

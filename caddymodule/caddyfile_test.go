@@ -209,7 +209,7 @@ func TestJSON(t *testing.T) {
 		{"nothing", `{}`, `{}`, ""},
 		{"everything", `{"organization": "acme", "store": {"backend": "embedded", "path": "./data"}, "master_key_file": "master.key",
 			"directory": {"source": "wandb", "url": "https://wandb.example.com", "api_key": "k", "tls_ca": "ca.pem", "hits": "60s", "misses": "10s", "timeout": "5s"},
-			"enforcement": "shadow", "failure_limit": "off", "stale_limit": "10s", "personal_entities": "off", "anonymous_public_projects": true}`,
+			"enforcement": "shadow", "failure_limit": "off", "stale_limit": "10s", "cache_size": "256MiB", "personal_entities": "off", "anonymous_public_projects": true}`,
 			`{"upstream_credential": "api_key", "api_key": "k", "unplaced": "allow", "unknown_route": "forward", "telemetry": "forward", "weave_prefix": "/weave"}`, ""},
 
 		{"unknown member of the app", `{"organisation": "acme"}`, `{}`, `unknown field "organisation"`},
@@ -221,10 +221,17 @@ func TestJSON(t *testing.T) {
 		{"another word for a switch", `{"personal_entities": "yes"}`, `{}`, `"yes" is neither on nor off`},
 		{"a duration without a unit", `{"stale_limit": "10"}`, `{}`, "missing unit"},
 
+		{"a size in bytes", `{"cache_size": 16777216}`, `{}`, ""},
+		{"a size without a unit", `{"cache_size": "256"}`, `{}`, `"256" is not a size such as 256MiB`},
+		{"a size that is too small", `{"cache_size": 1}`, `{}`, `cache_size 1B is not between 16MiB and 64GiB`},
+		{"a size that is no number", `{"cache_size": 1.5}`, `{}`, `1.5 is not a number of bytes`},
+		{"a master key that is none", `{"master_key": "hunter2-hunter2"}`, `{}`, "the master key is not base64"},
+		{"a password in the address", `{"directory": {"source": "wandb", "url": "https://api:canary@wandb.example.com"}}`, `{}`, "the address holds a user name or a password"},
+
 		{"no such enforcement", `{"enforcement": "log"}`, `{}`, `enforcement "log" is neither enforce nor shadow`},
 		{"no such store", `{"store": {"backend": "memory"}}`, `{}`, `store "memory" is not known`},
 		{"no such source", `{"directory": {"source": "ldap"}}`, `{}`, `directory "ldap" is neither local nor wandb`},
-		{"local with an address", `{"directory": {"source": "local", "url": "https://wandb.example.com"}}`, `{}`, "directory local takes no options"},
+		{"local with an address", `{"directory": {"source": "local", "url": "https://wandb.example.com"}}`, `{}`, "directory local takes no address and no options"},
 		{"no such failure limit", `{"failure_limit": "300"}`, `{}`, `failure_limit "300" is not a number`},
 		{"no such upstream credential", `{}`, `{"upstream_credential": "basic"}`, `upstream_credential "basic" is not none, passthrough or api_key`},
 		{"a key that nothing uses", `{}`, `{"upstream_credential": "none", "api_key": "k"}`, "nothing else takes one"},
@@ -241,6 +248,9 @@ func TestJSON(t *testing.T) {
 				"http": {"servers": {"gateway": {"listen": [":8080"], "routes": [{"handle": [` + handler + `]}]}}}}}`))
 			if test.want == "" && err != nil {
 				t.Error(err)
+			}
+			if err != nil && strings.Contains(err.Error(), "canary") {
+				t.Errorf("the error repeats a secret: %v", err)
 			}
 			if test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("got %v, want an error that says %q", err, test.want)

@@ -26,6 +26,10 @@ type state struct {
 	cache *hotcache.Cache
 	keys  keys.MasterKey
 	plans *wandb.Reader
+
+	// What the cache was made with.
+	cacheSize  Size
+	staleLimit caddy.Duration
 }
 
 // states holds the one state of the process while any configuration uses it.
@@ -51,11 +55,16 @@ func acquireState(a *App) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	value, _, err := states.LoadOrNew(key, func() (caddy.Destructor, error) { return openState(a) })
+	value, running, err := states.LoadOrNew(key, func() (caddy.Destructor, error) { return openState(a) })
 	if err != nil {
 		return nil, err
 	}
-	return value.(*state), nil
+	s := value.(*state)
+	if running && (s.cacheSize != a.CacheSize || s.staleLimit != a.StaleLimit) {
+		a.logger.Warn("cache_size and stale_limit change at the next start, not by a reload",
+			zap.Stringer("cache_size", s.cacheSize), zap.Duration("stale_limit", time.Duration(s.staleLimit)))
+	}
+	return s, nil
 }
 
 func releaseState(a *App) error {
@@ -72,7 +81,10 @@ func openState(a *App) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	cache, err := hotcache.New(hotcache.Config{Store: s, Space: a.Organization, StaleLimit: time.Duration(a.StaleLimit)})
+	cache, err := hotcache.New(hotcache.Config{
+		Store: s, Space: a.Organization,
+		MaxBytes: int64(a.CacheSize), StaleLimit: time.Duration(a.StaleLimit),
+	})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -80,7 +92,7 @@ func openState(a *App) (*state, error) {
 	if err != nil {
 		return nil, errors.Join(err, cache.Close(), s.Close())
 	}
-	return &state{store: s, cache: cache, keys: master, plans: plans}, nil
+	return &state{store: s, cache: cache, keys: master, plans: plans, cacheSize: a.CacheSize, staleLimit: a.StaleLimit}, nil
 }
 
 // masterKeyCheck is a record whose opening proves that the master key is the store's own.
@@ -89,11 +101,7 @@ const masterKeyCheck = "master key check"
 // masterKey finds the master key: from the configuration, from its variable, or from a file beside
 // the data, which is made at first start.
 func masterKey(a *App) (keys.MasterKey, error) {
-	text := a.MasterKey
-	if text == "" && a.MasterKeyFile == "" {
-		text = os.Getenv("WANDB_GATEWAY_MASTER_KEY")
-	}
-	if text != "" {
+	if text := a.masterKeyText(); text != "" {
 		return keys.ParseMasterKey(text)
 	}
 	if a.MasterKeyFile != "" {
@@ -105,6 +113,14 @@ func masterKey(a *App) (keys.MasterKey, error) {
 		a.logger.Warn("made a new master key: keep a copy, for the records cannot be read without it", zap.String("file", path))
 	}
 	return key, err
+}
+
+// masterKeyText is the key that stands in the configuration or, without one, in its variable.
+func (a *App) masterKeyText() string {
+	if a.MasterKey == "" && a.MasterKeyFile == "" {
+		return os.Getenv("WANDB_GATEWAY_MASTER_KEY")
+	}
+	return a.MasterKey
 }
 
 // checkMasterKey refuses a key that is not the one with which the store was filled: with another

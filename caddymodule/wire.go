@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"net/http"
-	"net/url"
 	"os"
 	"time"
 
@@ -119,15 +118,6 @@ func newGateway(a *App, h *Handler) (*gateway.Gateway, error) {
 		},
 		Host: gateway.Host{Client: client, RequestID: requestID, Identified: identified, Report: h.report},
 	})
-}
-
-// serverURL reads the base URL of a W&B server.
-func serverURL(s string) (*url.URL, error) {
-	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, iam.Invalidf("directory wandb %q is not the address of a W&B server; write `directory wandb https://wandb.example.com`", s)
-	}
-	return u, nil
 }
 
 // readRoots reads a file of certificates in PEM; nil stands for the system's.

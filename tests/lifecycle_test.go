@@ -155,9 +155,9 @@ func TestBadConfigurationStopsTheStart(t *testing.T) {
 		"twice":                      {config{global: "directory local\n\t\tdirectory local"}, []string{"Caddyfile:11", "twice"}},
 		"passthrough of local keys":  {config{site: "upstream_credential passthrough"}, []string{"directory wandb"}},
 		"key without a value":        {config{site: "upstream_credential api_key {env.NO_SUCH_VARIABLE}"}, []string{"NO_SUCH_VARIABLE"}},
-		"stale_limit out of bounds":  {config{global: "stale_limit 5m"}, []string{"stale_limit", "60s"}},
+		"stale_limit out of bounds":  {config{global: "stale_limit 5m"}, []string{"Caddyfile:10", "stale_limit", "60s"}},
 		"directory without a server": {config{global: "directory wandb"}, []string{"Caddyfile:10"}},
-		"two master keys":            {config{global: "master_key a\n\t\tmaster_key_file b"}, []string{"master_key_file"}},
+		"two master keys":            {config{global: "master_key AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n\t\tmaster_key_file b"}, []string{"Caddyfile:11", "master_key_file"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tt.config.upstream = "127.0.0.1:9"
