@@ -83,12 +83,14 @@ func (l *logBuffer) String() string {
 
 // config is what a test writes into the Caddyfile. The site listens on plain http.
 type config struct {
-	global   string // inside the global block wandb_gateway
-	site     string // inside the site's block wandb_gateway
-	upstream string // host:port behind the gateway
-	caddy    string // further global options
-	dir      string // reuse the data of an earlier process
-	binary   string // run this one, not the gateway under test
+	global   string   // inside the global block wandb_gateway
+	site     string   // inside the site's block wandb_gateway
+	upstream string   // host:port behind the gateway
+	caddy    string   // further global options
+	handlers string   // further directives of the site
+	env      []string // further variables, NAME=VALUE
+	dir      string   // reuse the data of an earlier process
+	binary   string   // run this one, not the gateway under test
 }
 
 // start runs a gateway and waits until it answers.
@@ -116,6 +118,7 @@ func launch(t *testing.T, c config) *process {
 	p.cmd = exec.Command(cmp.Or(c.binary, binary), "run", "--config", file, "--adapter", "caddyfile")
 	p.cmd.Dir = p.dir
 	p.cmd.Env = append(cleanEnvironment(), "HOME="+p.dir, "XDG_DATA_HOME="+p.dir, "XDG_CONFIG_HOME="+p.dir)
+	p.cmd.Env = append(p.cmd.Env, c.env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.logs, p.logs
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -151,9 +154,10 @@ http://%s {
 	wandb_gateway {
 		%s
 	}
+	%s
 	reverse_proxy http://%s
 }
-`, admin, c.caddy, c.global, site, c.site, c.upstream)
+`, admin, c.caddy, c.global, site, c.site, c.handlers, c.upstream)
 }
 
 // cleanEnvironment is the environment without W&B's own variables, which would win over the file.
