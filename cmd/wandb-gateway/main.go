@@ -5,10 +5,14 @@ package main
 import (
 	_ "time/tzdata"
 
+	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/wandb-gateway/wandb-gateway"
 )
 
-func main() { caddycmd.Main() }
+func main() {
+	caddy.CustomBinaryName = "wandb-gateway" // what `help` calls the binary
+	caddycmd.Main()
+}
