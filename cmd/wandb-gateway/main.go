@@ -13,6 +13,15 @@ import (
 )
 
 func main() {
-	caddy.CustomBinaryName = "wandb-gateway" // what `help` calls the binary
+	caddy.CustomBinaryName = "wandb-gateway"
+	caddy.CustomLongDescription = `A gateway for Weights & Biases: it stands in front of a W&B deployment, finds out who calls, decides
+whether this caller may do this, and forwards the request. It is Caddy with the module wandb_gateway,
+and has all of Caddy's commands.
+
+	wandb-gateway demo            tries it out, in front of a stand-in server
+	wandb-gateway run             runs it with the Caddyfile of this folder
+	wandb-gateway validate        checks a configuration without opening anything
+	wandb-gateway iam doctor      checks a running gateway
+`
 	caddycmd.Main()
 }
