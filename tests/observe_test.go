@@ -250,3 +250,23 @@ func TestShadow(t *testing.T) {
 		t.Errorf("iam doctor says %s", out)
 	}
 }
+
+// TestReloadOfCacheSize: the cache outlives a reload, and the log says that its size does, too.
+func TestReloadOfCacheSize(t *testing.T) {
+	c := config{upstream: newRecorder(t).host(), global: "cache_size 64MiB"}
+	p := start(t, c)
+	if status, body := p.load(c); status != http.StatusOK {
+		t.Fatalf("reload answered %d: %s", status, body)
+	}
+	const warning = "cache_size and stale_limit change at the next start, not by a reload"
+	if strings.Contains(p.logs.String(), warning) {
+		t.Error("a reload that changes nothing warns")
+	}
+	c.global = "cache_size 1GiB"
+	if status, body := p.load(c); status != http.StatusOK {
+		t.Fatalf("reload answered %d: %s", status, body)
+	}
+	if lines := p.entries(warning, 1); lines[0].fields["cache_size"] != "64MiB" {
+		t.Errorf("the log says %v", lines[0].fields)
+	}
+}

@@ -258,7 +258,7 @@ func TestSDKWithServerAsRecord(t *testing.T) {
 		t.Run("administration", func(t *testing.T) {
 			t.Parallel()
 			team := "made-" + strings.ReplaceAll(version, ".", "-")
-			newSDK(t, version, gateway.url, rootServerKey).with("DRIVER_TEAM", team, "DRIVER_EMAIL", team+"@acme.test").
+			newSDK(t, version, gateway.url, rootServerKey).with("DRIVER_TEAM", team, "DRIVER_EMAIL", "carol-"+strings.TrimPrefix(team, "made-")+"@acme.test").
 				drive(t, "administer.py").mustWork(t)
 		})
 		t.Run("unknown key", func(t *testing.T) {
