@@ -25,6 +25,7 @@
 //	email/<folded address>                user
 //	subject/<hash of issuer and subject>  external service account
 //	project_id/<project id>               entity and name of the project
+//	project_like/<entity id>/<hash>       exact names of the projects that a database could confuse
 //	member/<team id>/<user id>            nothing; lists a team
 //	invited/<principal>/<project id>      nothing; lists where a principal is in a project's list
 //	key_id/<key id>/<HMAC>                nothing; finds a key by the id that people see

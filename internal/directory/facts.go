@@ -132,8 +132,8 @@ func (d *Directory) buildTarget(ctx context.Context, v *hotcache.View, entity, p
 		return t, nil
 	}
 	t.project, err = hotcache.Read(ctx, v, d.names.project(e.ID, project), decode[iam.Project])
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return nil, err
+	if errors.Is(err, store.ErrNotFound) {
+		t.project, err = d.readLike(ctx, v, e.ID, project)
 	}
-	return t, nil
+	return t, err
 }

@@ -52,6 +52,12 @@ func (n *names) projectsOf(entity iam.EntityID) string {
 func (n *names) project(entity iam.EntityID, name string) string {
 	return n.projectsOf(entity) + name
 }
+
+// like finds the projects whose names could be taken for name. Likenesses can be long: they are hashed.
+func (n *names) like(entity iam.EntityID, name string) string {
+	sum := sha256.Sum256([]byte(likeness(name)))
+	return n.space + "project_like/" + string(entity) + "/" + hex.EncodeToString(sum[:16])
+}
 func (n *names) projectID(id iam.ProjectID) string { return n.space + "project_id/" + string(id) }
 func (n *names) membersOf(team iam.TeamID) string  { return n.space + "member/" + string(team) + "/" }
 func (n *names) member(team iam.TeamID, user iam.UserID) string {

@@ -199,7 +199,7 @@ func TestFacts(t *testing.T) {
 	}{
 		{"a project", "Vision", "Detector", "Vision", "Detector"},
 		{"entity in another case", "vISION", "Detector", "Vision", "Detector"},
-		{"project in another case", "Vision", "detector", "Vision", ""},
+		{"project in another case", "Vision", "detector", "Vision", "Detector"},
 		{"entity only", "Vision", "", "Vision", ""},
 		{"neither", "", "", "", ""},
 		{"project without entity", "", "Detector", "", ""},

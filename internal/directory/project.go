@@ -185,6 +185,9 @@ func (tx *transaction) createProject(n NewProject) (*iam.Project, error) {
 	if err := tx.setProjectMembers(p, n.Members); err != nil {
 		return nil, err
 	}
+	if err := tx.noteLike(p); err != nil {
+		return nil, err
+	}
 	return p, tx.putProject(p)
 }
 
@@ -216,6 +219,9 @@ func (tx *transaction) deleteProject(p *iam.Project) error {
 		}
 	}
 	if err := tx.delete(tx.d.names.projectID(p.ID)); err != nil {
+		return err
+	}
+	if err := tx.forgetLike(p); err != nil {
 		return err
 	}
 	return tx.delete(tx.d.names.project(p.Entity, p.Name))
