@@ -59,11 +59,6 @@ func (r *recorder) says(answer func(received) (status int, contentType, body str
 	r.answer = answer
 }
 
-// saysJSON makes it answer one JSON text.
-func (r *recorder) saysJSON(body string) {
-	r.says(func(received) (int, string, string) { return http.StatusOK, "application/json", body })
-}
-
 // take returns what arrived since the last call.
 func (r *recorder) take() []received {
 	r.mu.Lock()
