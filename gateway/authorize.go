@@ -83,8 +83,17 @@ func (x *exchange) serverJudgesAnonymous() bool {
 func (x *exchange) needCredential() error {
 	return fail(&iam.Error{
 		Kind: iam.KindUnauthenticated, Reason: ReasonNoCredential,
-		Message: "This request carries no API key. Run `wandb login --host https://" + x.r.Host + "`, or set WANDB_API_KEY.",
+		Message: "This request carries no API key. Run `wandb login --host " + x.address() + "`, or set WANDB_API_KEY.",
 	})
+}
+
+// address is how the client reached the gateway, as far as can be told: a load balancer that ends TLS
+// says so in X-Forwarded-Proto.
+func (x *exchange) address() string {
+	if x.r.TLS != nil || x.r.Header.Get("X-Forwarded-Proto") == "https" {
+		return "https://" + x.r.Host
+	}
+	return "http://" + x.r.Host
 }
 
 // judge decides over one access.
