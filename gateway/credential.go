@@ -11,7 +11,7 @@ import (
 // maxCredentialBytes bounds an Authorization value: an assertion with many groups has some 8 KiB.
 const maxCredentialBytes = 16 << 10
 
-// TicketHeader carries an upload ticket (design section 6).
+// TicketHeader carries an upload's ticket (design section 6).
 const TicketHeader = "X-Wandb-Gateway-Ticket"
 
 // weaveKeyHeader carries an API key where OpenTelemetry exporters send traces to Weave.
@@ -19,9 +19,8 @@ const weaveKeyHeader = "Wandb-Api-Key"
 
 // readCredential finds the one credential of a request. An Authorization header counts before any
 // cookie. Tickets are read apart (Tickets.present), for a client may send one beside its credential.
-// serverCookies says whether a Cookie header
-// may hold a session of the server behind the gateway, weave whether the header of Weave's
-// exporters counts.
+// serverCookies says whether a Cookie header may hold a session of the server behind the gateway,
+// weave whether the header of Weave's exporters counts.
 //
 // Two Authorization lines are refused rather than resolved: whichever we judged, the server behind
 // us might obey the other (threats P12).

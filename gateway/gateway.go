@@ -92,7 +92,8 @@ type Config struct {
 	// ForwardTelemetry lets /sdk/otel pass instead of answering 404.
 	ForwardTelemetry bool
 	// Shadow decides and reports, but refuses nothing that a decision or an unknown credential
-	// would refuse. Malformed requests are refused all the same.
+	// would refuse. Malformed requests are refused all the same, and so is administration that the
+	// upstream would carry out on somebody else's account.
 	Shadow bool
 
 	// Failures limits failed credentials for each address; nil limits nothing.

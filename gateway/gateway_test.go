@@ -615,3 +615,30 @@ func TestRunningRunsAreNotReadAgain(t *testing.T) {
 		t.Errorf("%d %s, learned %v", w.Code, w.Body, s.world.learned)
 	}
 }
+
+// TestServerJudgesWhatItAlsoJudges: where the upstream judges by the caller's own credential, the
+// gateway refuses nothing for want of an entity or of a name to filter by.
+func TestServerJudgesWhatItAlsoJudges(t *testing.T) {
+	s := newScene(t)
+	s.config.UpstreamCredential, s.config.ServerSignIn = UpstreamPassthrough, true
+	s.world.principals["alice-key"].FromUpstream = true
+	const unfilterable = `query { scope: viewer { projects { edges { node { id } } } } }`
+	s.forwarded(s.graphQL("alice-key", unfilterable, `{}`))
+	// A browser before sign-in.
+	s.forwarded(s.graphQL("", `query { models(entityName: null) { edges { node { name } } } }`, `{}`))
+	if h := s.upstream.request.Header; h.Get(headerUser) != "" {
+		t.Errorf("identity %q", h.Get(headerUser))
+	}
+	s.refused(s.graphQL("", `query { a: nope`, `{}`), 400, wandb.ReasonMalformedDocument)
+}
+
+// TestShadowRefusesNoDocument: what a document lacks for being judged is reported, not refused.
+func TestShadowRefusesNoDocument(t *testing.T) {
+	s := newScene(t)
+	s.config.Shadow = true
+	s.world.principals["alice-key"].DefaultEntity = ""
+	s.forwarded(s.graphQL("alice-key", upsertBucket, `{"e":null,"p":"team"}`))
+	if !s.event.Shadowed || s.event.Reason != wandb.ReasonNoDefaultEntity || !strings.Contains(s.upstream.body, `"e":null`) {
+		t.Errorf("event %+v, body %s", s.event, s.upstream.body)
+	}
+}
