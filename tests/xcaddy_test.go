@@ -23,7 +23,8 @@ func main() { caddycmd.Main() }
 `
 
 // buildWithXcaddy builds Caddy with the gateway as xcaddy does, in a module of its own that replaces
-// the gateway by this checkout. Nothing is fetched: the versions are those that the gateway requires.
+// the gateway by this checkout. The versions are those that the gateway requires; what of them is not
+// on the machine yet is fetched as for any build.
 func buildWithXcaddy(t *testing.T) (caddy string) {
 	t.Helper()
 	checkout, err := filepath.Abs("..")
@@ -57,7 +58,7 @@ replace github.com/wandb-gateway/wandb-gateway => ` + checkout + "\n",
 	}
 	build := exec.Command("go", args...)
 	build.Dir = dir
-	build.Env = append(os.Environ(), "GOPROXY=off", "GOWORK=off")
+	build.Env = append(os.Environ(), "GOWORK=off")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building with the gateway as a plugin: %v\n%s", err, out)
 	}
