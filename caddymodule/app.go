@@ -16,7 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/wandb-gateway/wandb-gateway/gateway"
+	"github.com/wandb-gateway/wandb-gateway/internal/failure"
 	"github.com/wandb-gateway/wandb-gateway/internal/hotcache"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 )
@@ -70,7 +70,7 @@ type App struct {
 	AnonymousPublicProjects Switch `json:"anonymous_public_projects,omitempty"`
 
 	logger   *zap.Logger
-	failures *gateway.FailureLimit
+	failures failure.Rate
 	settings settings
 
 	mu       sync.Mutex
@@ -128,7 +128,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("wandb_gateway: %w", err)
 	}
 	var err error
-	if a.failures, err = gateway.ParseFailureLimit(a.FailureLimit); err != nil {
+	if a.failures, err = failure.ParseRate(a.FailureLimit); err != nil {
 		return fmt.Errorf("wandb_gateway: %w", err)
 	}
 	a.settings, err = readSettings(a)

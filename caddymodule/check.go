@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wandb-gateway/wandb-gateway/gateway"
+	"github.com/wandb-gateway/wandb-gateway/internal/failure"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys"
 )
@@ -27,7 +27,7 @@ func checkMasterKey(s string) error {
 }
 
 func checkFailureLimit(s string) error {
-	_, err := gateway.ParseFailureLimit(s)
+	_, err := failure.ParseRate(s)
 	return err
 }
 

@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/x509"
 	"net/http"
+	"net/netip"
 	"os"
 	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/gateway"
 	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/facts"
+	"github.com/wandb-gateway/wandb-gateway/internal/failure"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb/upstream"
@@ -28,6 +30,7 @@ type services struct {
 	upstream  *upstream.Directory // nil unless the W&B server is the record
 	facts     gateway.Directory
 	tickets   *gateway.Tickets
+	failures  *failure.Limit[netip.Prefix]
 }
 
 // wire makes the services of a configuration from the state that outlives it.
@@ -43,7 +46,11 @@ func wire(a *App, s *state) (*services, error) {
 		return nil, err
 	}
 	local := facts.NewLocal(d, s.cache)
-	w := &services{directory: d, facts: local, tickets: gateway.NewTickets(s.keys.Derive(purposeTickets))}
+	w := &services{
+		directory: d, facts: local,
+		tickets:  gateway.NewTickets(s.keys.Derive(purposeTickets)),
+		failures: failure.NewLimit[netip.Prefix](a.failures),
+	}
 	if a.Directory.Source != sourceWandb {
 		return w, nil
 	}
@@ -110,7 +117,7 @@ func newGateway(a *App, h *Handler) (*gateway.Gateway, error) {
 		ForwardTelemetry:   h.Telemetry == "forward",
 		AnonymousPublic:    a.settings.AnonymousPublicProjects,
 		Shadow:             a.Enforcement == "shadow",
-		Failures:           a.failures,
+		Failures:           a.services.failures,
 		Doors: map[wandb.Door]http.Handler{
 			wandb.DoorHealthz: http.HandlerFunc(healthz),
 			wandb.DoorReadyz:  readyz(a.state),

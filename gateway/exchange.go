@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/wandb-gateway/wandb-gateway/authz"
+	"github.com/wandb-gateway/wandb-gateway/internal/failure"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/problem"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
@@ -172,7 +173,7 @@ func (x *exchange) failedCredential(err error) error {
 	if iam.KindOf(err) != iam.KindUnauthenticated {
 		return fail(err)
 	}
-	if x.g.Failures.Failed(x.client) {
+	if x.g.Failures.Failed(failure.Client(x.client)) {
 		return fail(errTooManyFailures)
 	}
 	if x.g.Shadow {
@@ -181,6 +182,11 @@ func (x *exchange) failedCredential(err error) error {
 		return nil
 	}
 	return fail(err)
+}
+
+var errTooManyFailures = &iam.Error{
+	Kind: iam.KindTooMany, Reason: ReasonTooManyFailures,
+	Message: "Too many requests with an unknown API key came from this address. Stop the client that sends them, check its WANDB_API_KEY, and wait a minute.",
 }
 
 // access lists what the request would touch.

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/wandb-gateway/wandb-gateway/authz"
+	"github.com/wandb-gateway/wandb-gateway/internal/failure"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
 )
@@ -97,7 +98,7 @@ type Config struct {
 	Shadow bool
 
 	// Failures limits failed credentials for each address; nil limits nothing.
-	Failures *FailureLimit
+	Failures *failure.Limit[netip.Prefix]
 	// Doors are what the gateway serves itself. A door that is not in it but in the route table
 	// answers 404.
 	Doors map[wandb.Door]http.Handler
