@@ -1,0 +1,98 @@
+package tokenexchange
+
+import (
+	"context"
+	"errors"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/directory"
+	"github.com/wandb-gateway/wandb-gateway/internal/hotcache"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/keys/jws"
+	"github.com/wandb-gateway/wandb-gateway/internal/store"
+)
+
+// rounds bounds how often a token is judged anew because something it rests on changed meanwhile.
+const rounds = 16
+
+var errRestless = iam.Unavailable("the directory changes faster than it can be read: try again shortly", nil)
+
+// refusedMessage is the one wording of every definite refusal of an assertion (threat J30): who made it
+// up learns nothing from it, and who may know the reason can look it up.
+const refusedMessage = "The identity token was not accepted: its issuer, audience, subject, time or signature does not fit what is registered here. The gateway's log has the reason under the request's id, and an administrator sees it with `wandb-gateway iam explain --token FILE`."
+
+// refused is how a refusal of an assertion reads outside; the reason stays inside.
+func refused(err error) error {
+	return &iam.Error{Kind: iam.KindUnauthenticated, Reason: ReasonRefused, Message: refusedMessage, Err: err}
+}
+
+// IsForeign reports whether err refuses a token because it is neither an access token of the gateway's
+// nor an assertion of a trusted issuer: some other server may know it.
+func IsForeign(err error) bool {
+	for e, ok := asError(err); ok; e, ok = asError(e.Err) {
+		if e.Reason == ReasonForeign || e.Reason == jws.ReasonMalformed {
+			return true
+		}
+	}
+	return false
+}
+
+// Identify tells who holds a token: an access token of the gateway's, or an assertion, which counts
+// like what it would be exchanged for. A token that does not count is iam.KindUnauthenticated;
+// iam.KindUnavailable means that nobody can tell at the moment.
+func (s *Service) Identify(ctx context.Context, token iam.Secret) (*iam.Principal, error) {
+	for range rounds {
+		v := s.Cache.View()
+		principal, _, err := s.identify(ctx, v, token)
+		if v.Valid() || iam.KindOf(err) == iam.KindUnavailable {
+			return principal, outward(err)
+		}
+	}
+	return nil, errRestless
+}
+
+// identify judges a token by what stands in the store, by the clock and by its principal's state. The
+// proof is there whenever the token itself was accepted.
+func (s *Service) identify(ctx context.Context, v *hotcache.View, token iam.Secret) (*iam.Principal, *proof, error) {
+	p, err := s.prove(ctx, v, token)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := p.within(s.now()); err != nil {
+		return nil, p, p.refused(err)
+	}
+	principal, err := s.Directory.PrincipalIn(ctx, v, p.principal)
+	switch {
+	case errors.Is(err, store.ErrNotFound) || iam.KindOf(err) == iam.KindUnauthenticated:
+		return nil, p, p.refused(reject(ReasonRevoked, "whom it stands for was deleted"))
+	case err != nil:
+		return nil, p, unreachable(err)
+	case !principal.Active:
+		return nil, p, directory.Deactivated(principal)
+	case p.access && p.epoch != principal.Epoch:
+		return nil, p, p.refused(reject(ReasonRevoked, "all access tokens of "+principal.Username+" from before were ended"))
+	}
+	return principal, p, nil
+}
+
+// refused tells the holder of an access token what became of it. It was ours, so that nobody learns
+// what they should not.
+func (p *proof) refused(err error) error {
+	if !p.access {
+		return err
+	}
+	e, _ := asError(err)
+	return &iam.Error{Kind: iam.KindUnauthenticated, Reason: e.Reason,
+		Message: "The access token does not count any more: " + e.Message + ". Exchange a new one; the SDK does so by itself when its process starts again."}
+}
+
+// outward gives every definite refusal of an assertion its one wording.
+func outward(err error) error {
+	if rejected, ok := errors.AsType[rejection](err); ok {
+		return refused(rejected.Error)
+	}
+	e, ok := asError(err)
+	if ok && e.Kind == iam.KindUnauthenticated && e.Reason == jws.ReasonUnknownKey {
+		return refused(e)
+	}
+	return unreachable(err)
+}
