@@ -164,7 +164,7 @@ func (d *Directory) buildUser(ctx context.Context, v *hotcache.View, id iam.User
 	}
 	p := &iam.Principal{
 		Ref: id.Ref(), Organization: d.organization,
-		Username: u.Username, Email: u.Email, Name: u.Name, Active: u.Active,
+		Username: u.Username, Email: u.Email, Name: u.Name, Active: u.Active, Epoch: u.Epoch,
 		Role: u.Role, ModelsSeat: u.ModelsSeat, WeaveSeat: u.WeaveSeat,
 	}
 	for _, m := range u.Teams {
@@ -204,7 +204,7 @@ func (d *Directory) buildServiceAccount(ctx context.Context, v *hotcache.View, i
 	if err != nil {
 		return nil, err
 	}
-	p := &iam.Principal{Ref: id.Ref(), Organization: d.organization, Username: a.Name, Name: a.Name, Active: a.Active}
+	p := &iam.Principal{Ref: id.Ref(), Organization: d.organization, Username: a.Name, Name: a.Name, Active: a.Active, Epoch: a.Epoch}
 	home := a.Team
 	if home == "" {
 		home = a.DefaultTeam

@@ -50,7 +50,9 @@ func (d *Directory) ServiceAccounts(ctx context.Context, f func(*iam.ServiceAcco
 	return each(ctx, d, d.names.space+"sa/", f)
 }
 
-// SetServiceAccount changes a service account.
+// SetServiceAccount changes a service account. Deactivating suspends its keys at once and ends its
+// access tokens for good, as does a change of issuer or subject: the tokens were given to whoever had
+// the old one.
 func (d *Directory) SetServiceAccount(ctx context.Context, id iam.ServiceAccountID, change ServiceAccountChange) (Change[iam.ServiceAccount], error) {
 	var c Change[iam.ServiceAccount]
 	err := d.change(ctx, func(tx *transaction) (err error) {
@@ -111,7 +113,11 @@ func (tx *transaction) setServiceAccount(id iam.ServiceAccountID, c ServiceAccou
 	set(&a.Issuer, c.Issuer)
 	set(&a.Subject, c.Subject)
 	set(&a.Active, c.Active)
-	if was.Federated() && (was.Issuer != a.Issuer || was.Subject != a.Subject) {
+	moved := was.Issuer != a.Issuer || was.Subject != a.Subject
+	if moved || was.Active && !a.Active {
+		a.Epoch++
+	}
+	if was.Federated() && moved {
 		if err := tx.delete(tx.d.names.subject(was.Issuer, was.Subject)); err != nil {
 			return nil, err
 		}

@@ -178,6 +178,9 @@ type User struct {
 	ModelsSeat   Seat             `json:"models_seat"`
 	WeaveSeat    Seat             `json:"weave_seat"`
 	Active       bool             `json:"active"`
+	// Epoch numbers the span for which sessions and access tokens are good: they carry the epoch of
+	// their principal, and count only while it is the same. It only grows.
+	Epoch uint64 `json:"epoch,omitempty"`
 	// DefaultTeam is the team the person chose for work that names no entity; empty if none.
 	DefaultTeam TeamID `json:"default_team,omitempty"`
 	// Teams are the person's memberships, in the order they were joined.
@@ -211,9 +214,11 @@ type ServiceAccount struct {
 	DefaultTeam TeamID `json:"default_team,omitempty"`
 	// Issuer and Subject identify an external account's assertions (FED-26); both empty for a
 	// built-in one. An account with a subject owns no API keys (KEY-4).
-	Issuer  string    `json:"issuer,omitempty"`
-	Subject string    `json:"subject,omitempty"`
-	Active  bool      `json:"active"`
+	Issuer  string `json:"issuer,omitempty"`
+	Subject string `json:"subject,omitempty"`
+	Active  bool   `json:"active"`
+	// Epoch is to the account what a User's is to a person.
+	Epoch   uint64    `json:"epoch,omitempty"`
 	Created time.Time `json:"created"`
 }
 
