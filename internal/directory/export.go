@@ -114,7 +114,7 @@ func (d *Directory) Export(ctx context.Context, w io.Writer) error {
 
 // revision returns the revision of the organization's records.
 func (d *Directory) revision(ctx context.Context) (store.Revision, error) {
-	r, err := d.cache.Store().Get(ctx, store.RevisionKey(d.organization))
+	r, err := d.cache.Store().Get(ctx, store.RevisionKey(d.space))
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return 0, unreadable(err)
 	}

@@ -61,13 +61,25 @@ func (d *Directory) PrincipalByKey(ctx context.Context, key iam.Secret) (*iam.Pr
 // authenticate look at Active. A reference to nobody is iam.KindUnauthenticated.
 func (d *Directory) Principal(ctx context.Context, ref iam.PrincipalRef) (*iam.Principal, error) {
 	p, err := d.principal(ctx, ref)
+	return p, found(err)
+}
+
+// PrincipalIn is Principal through a reading session: what is read is of one revision only if the
+// session is still valid at its end.
+func (d *Directory) PrincipalIn(ctx context.Context, v *hotcache.View, ref iam.PrincipalRef) (*iam.Principal, error) {
+	p, err := d.read(ctx, v, ref)
+	return p, found(err)
+}
+
+// found says what the error of reading a principal means.
+func found(err error) error {
 	switch {
+	case err == nil:
+		return nil
 	case errors.Is(err, store.ErrNotFound):
-		return nil, errNoSuchPrincipal
-	case err != nil:
-		return nil, unreadable(err)
+		return errNoSuchPrincipal
 	}
-	return p, nil
+	return unreadable(err)
 }
 
 // ownerOf reads the owner of a key again until nothing changed meanwhile. It and principal are
