@@ -24,6 +24,7 @@
 //	entity/<folded name>                  team, user or service account of that name (nameRecord)
 //	email/<folded address>                user
 //	subject/<hash of issuer and subject>  external service account
+//	claim_rules/<hash of issuer>          external service accounts found by claims, with these
 //	project_id/<project id>               entity and name of the project
 //	project_like/<entity id>/<hash>       exact names of the projects that a database could confuse
 //	member/<team id>/<user id>            nothing; lists a team
@@ -60,6 +61,12 @@ type Config struct {
 	HMACKey [32]byte
 	// Settings are the deployment's switches. They go into every Facts as they are.
 	Settings authz.Settings
+	// CheckFederation judges whether an external service account may be found by these: an issuer
+	// (exact) with either a subject or claims. It is asked when an account is created, changes them,
+	// or is activated, by whatever way; its error refuses the change, and should be of iam.KindInvalid
+	// and say why and what to do. A change may be decided several times, so it must depend on nothing
+	// else. nil allows what the directory itself allows.
+	CheckFederation func(issuer, subject string, claims map[string]string) error
 	// Now is the clock for creation times; nil means time.Now.
 	Now func() time.Time
 }
@@ -71,6 +78,7 @@ type Directory struct {
 	organization string
 	space        string
 	settings     authz.Settings
+	check        func(issuer, subject string, claims map[string]string) error // may be nil
 	now          func() time.Time
 	names        names
 	macs         sync.Pool // of *macState
@@ -103,6 +111,7 @@ func New(c Config) (*Directory, error) {
 		organization: c.Organization,
 		space:        c.Space,
 		settings:     c.Settings,
+		check:        c.CheckFederation,
 		now:          c.Now,
 		names:        newNames(c.Space, c.Organization, c.Settings),
 	}
