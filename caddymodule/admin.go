@@ -55,7 +55,7 @@ func (a *adminRoutes) answer(r *http.Request) (any, error) {
 	if services == nil {
 		return nil, iam.Unavailable("the gateway is just stopping", nil)
 	}
-	service := admin.New(services.directory)
+	service := admin.New(services.directory, services.tokens)
 	path := strings.TrimPrefix(r.URL.Path, adminPrefix)
 	if r.Method == http.MethodGet {
 		switch path {
@@ -78,6 +78,8 @@ func (a *adminRoutes) answer(r *http.Request) (any, error) {
 		return service.Import(r.Context(), body, r.URL.Query().Get("prune") == "true")
 	case "/explain":
 		return service.Explain(r.Context(), body)
+	case "/doctor/issuer":
+		return service.DoctorIssuer(r.Context(), body)
 	}
 	noun, verb, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	return service.Call(r.Context(), noun, verb, body)

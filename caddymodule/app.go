@@ -33,6 +33,10 @@ type App struct {
 	// Organization is the name of the one organization that this deployment serves. Default: wandb.
 	Organization string `json:"organization,omitempty"`
 
+	// Formerly is the name under which a renamed organization first filled its store, where its records
+	// stay (ORG-11).
+	Formerly string `json:"formerly,omitempty"`
+
 	// Store is where the gateway keeps its records. It cannot change by a reload.
 	Store *Store `json:"store,omitempty"`
 
@@ -68,6 +72,16 @@ type App struct {
 	// AnonymousPublicProjects lets callers without a credential view Open and Public projects
 	// (VIS-15). Default: off.
 	AnonymousPublicProjects Switch `json:"anonymous_public_projects,omitempty"`
+
+	// JWTIssuers are the issuers whose assertions are exchanged for access tokens. Administrators can
+	// register more.
+	JWTIssuers []*JWTIssuer `json:"jwt_issuer,omitempty"`
+
+	// AccessToken says how the gateway's own tokens are made.
+	AccessToken *AccessToken `json:"access_token,omitempty"`
+
+	// SkipAudienceValidation accepts assertions for any audience (FED-23). Default: off.
+	SkipAudienceValidation Switch `json:"skip_audience_validation,omitempty"`
 
 	logger   *zap.Logger
 	failures failure.Rate
@@ -154,7 +168,13 @@ func (a *App) fillDefaults() {
 		a.Directory = &DirectoryConfig{}
 	}
 	setDefault(&a.Directory.Source, sourceLocal)
+	if a.AccessToken == nil {
+		a.AccessToken = &AccessToken{}
+	}
 }
+
+// space is the store's space of the organization.
+func (a *App) space() string { return cmp.Or(a.Formerly, a.Organization) }
 
 func setDefault(s *string, value string) {
 	if *s == "" {
@@ -171,6 +191,8 @@ func (a *App) expand() error {
 		value *string
 	}{
 		{"organization", &a.Organization},
+		{"formerly", &a.Formerly},
+		{"access_token issuer", &a.AccessToken.Issuer},
 		{"master_key", &a.MasterKey},
 		{"master_key_file", &a.MasterKeyFile},
 		{"store embedded", &a.Store.Path},
@@ -184,6 +206,11 @@ func (a *App) expand() error {
 		}
 		*field.value = value
 	}
+	for _, issuer := range a.JWTIssuers {
+		if err := issuer.expand(replacer); err != nil {
+			return err
+		}
+	}
 	path, err := filepath.Abs(a.Store.Path)
 	a.Store.Path = path
 	return err
@@ -193,6 +220,7 @@ func (a *App) expand() error {
 func (a *App) check() error {
 	return cmp.Or(
 		checkOrganization(a.Organization),
+		checkOrganization(a.space()),
 		checkOneOf("enforcement", a.Enforcement, "enforce", "shadow"),
 		checkStaleLimit("stale_limit", time.Duration(a.StaleLimit)),
 		checkCacheSize(a.CacheSize),
@@ -200,6 +228,7 @@ func (a *App) check() error {
 		a.checkOneMasterKey(),
 		a.checkMasterKeyText(),
 		a.Directory.check(),
+		a.checkFederation(),
 	)
 }
 
@@ -280,8 +309,8 @@ func (a *App) release() error {
 	if a.state == nil {
 		return nil
 	}
-	if a.services != nil && a.services.upstream != nil {
-		a.services.upstream.Close()
+	if a.services != nil {
+		a.services.close()
 	}
 	a.state, a.services = nil, nil
 	return releaseState(a)

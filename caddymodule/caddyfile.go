@@ -45,19 +45,22 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 //		cache_size <size>
 //		personal_entities on|off
 //		anonymous_public_projects on|off
+//		jwt_issuer <url> { ... }
+//		access_token { ... }
+//		skip_audience_validation on|off
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // wandb_gateway
 	if d.NextArg() {
 		return d.Errf("wandb_gateway takes no argument; write its options in a block, not %q", d.Val())
 	}
-	return eachOption(d, a.options())
+	return eachOption(d, a.options(), "jwt_issuer")
 }
 
 // options are those of the global block.
 func (a *App) options() options {
 	return options{
-		"organization":              checked(&a.Organization, checkOrganization),
+		"organization":              a.parseOrganization,
 		"store":                     a.parseStore,
 		"master_key":                a.parseMasterKey,
 		"master_key_file":           a.parseMasterKeyFile,
@@ -68,7 +71,18 @@ func (a *App) options() options {
 		"cache_size":                a.parseCacheSize,
 		"personal_entities":         a.parsePersonalEntities,
 		"anonymous_public_projects": onOff(&a.AnonymousPublicProjects),
+		"jwt_issuer":                a.parseJWTIssuer,
+		"access_token":              a.parseAccessToken,
+		"skip_audience_validation":  onOff(&a.SkipAudienceValidation),
 	}
+}
+
+// parseOrganization reads `organization <name> [{ formerly <name> }]`.
+func (a *App) parseOrganization(d *caddyfile.Dispenser) error {
+	if err := checked(&a.Organization, checkOrganization)(d); err != nil {
+		return err
+	}
+	return eachOption(d, options{"formerly": checked(&a.Formerly, checkOrganization)})
 }
 
 func (a *App) parseStore(d *caddyfile.Dispenser) error {
@@ -229,8 +243,8 @@ func (h *Handler) parseUpstreamCredential(d *caddyfile.Dispenser) error {
 // options are the readers of a block's options, by name.
 type options map[string]func(*caddyfile.Dispenser) error
 
-// eachOption reads a block of options, each at most once.
-func eachOption(d *caddyfile.Dispenser, known options) error {
+// eachOption reads a block of options, each at most once but those that may stand repeatedly.
+func eachOption(d *caddyfile.Dispenser, known options, repeatable ...string) error {
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
@@ -238,7 +252,7 @@ func eachOption(d *caddyfile.Dispenser, known options) error {
 		if !ok {
 			return d.Errf("unknown option %q; %s", name, known.remedy(name))
 		}
-		if seen[name] {
+		if seen[name] && !slices.Contains(repeatable, name) {
 			return d.Errf("%s stands twice; keep one", name)
 		}
 		seen[name] = true
@@ -270,6 +284,18 @@ func text(into *string) func(*caddyfile.Dispenser) error {
 		*into = d.Val()
 		if d.NextArg() {
 			return d.Errf("%s takes one value, not also %q", name, d.Val())
+		}
+		return nil
+	}
+}
+
+// texts reads one argument or more.
+func texts(into *[]string) func(*caddyfile.Dispenser) error {
+	return func(d *caddyfile.Dispenser) error {
+		name := d.Val()
+		*into = d.RemainingArgs()
+		if len(*into) == 0 || slices.Contains(*into, "") {
+			return d.Errf("%s needs a value", name)
 		}
 		return nil
 	}

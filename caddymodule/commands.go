@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -31,8 +32,12 @@ Administers the directory of a running gateway, through Caddy's admin endpoint.
 	iam key create --owner NAME --name LABEL   prints the new key, alone, once
 	iam key list [--owner NAME]
 	iam key delete ID
+	iam issuer create|list|get|set|delete [URL]
+	iam token delete [ID] [--owner NAME] [--before TIME]
+	iam signing-key create|list|delete [ID]
 	iam explain --as WHO --to ACTION RESOURCE
-	iam doctor
+	iam explain --token FILE             why a token counts or not, check by check
+	iam doctor [issuer URL]
 `,
 		CobraFunc: buildIAM,
 	})
@@ -49,6 +54,7 @@ type optionKind uint8
 const (
 	textOption   optionKind = iota
 	listOption              // may be given several times
+	fileOption              // names a file, whose contents are sent
 	switchOption            // true or false
 )
 
@@ -118,6 +124,20 @@ var iamVerbs = []verb{
 	{noun: "key", name: "get", args: "ID", short: "Show an API key", columns: keyColumns},
 	{noun: "key", name: "set", args: "ID", short: "Rename an API key", options: []option{{name: "name", usage: "its new name"}}},
 	{noun: "key", name: "delete", args: "ID", short: "Delete an API key; it stops working at once"},
+
+	{noun: "issuer", name: "create", args: "URL", short: "Trust an issuer of assertions, byte for byte as their claim iss names it", options: issuerOptions},
+	{noun: "issuer", name: "list", short: "List trusted issuers", columns: issuerColumns},
+	{noun: "issuer", name: "get", args: "URL", short: "Show a trusted issuer", columns: issuerColumns},
+	{noun: "issuer", name: "set", args: "URL", short: "Change a trusted issuer", options: issuerOptions},
+	{noun: "issuer", name: "delete", args: "URL", short: "Trust an issuer no longer; access tokens that were had for its assertions end"},
+
+	{noun: "token", name: "delete", args: "ID", optional: true, short: "End access tokens: one by its jti, all of a principal, or all from before a moment", options: []option{
+		{name: "owner", usage: "all of USERNAME or service_account:NAME, with their sessions"},
+		{name: "before", usage: "all from before a time such as 2026-01-31T12:00:00Z, or now"}}},
+
+	{noun: "signing-key", name: "create", short: "Make the next key that signs access tokens, ahead of time"},
+	{noun: "signing-key", name: "list", short: "List the keys that sign access tokens", columns: signingKeyColumns},
+	{noun: "signing-key", name: "delete", args: "ID", short: "Delete a signing key; what it signed ends at once"},
 }
 
 var (
@@ -138,6 +158,17 @@ var (
 		{name: "permission", usage: "a permission to add, such as run:stop", kind: listOption},
 		{name: "description", usage: "what the role is for"},
 	}
+	issuerOptions = []option{
+		{name: "audience", usage: "an audience to accept in place of the organization's name and wandb", kind: listOption},
+		{name: "algorithm", usage: "an algorithm that its keys may sign with, such as RS256", kind: listOption},
+		{name: "subject-claim", usage: "the claim that says whom an assertion is about, in place of sub"},
+		{name: "preset", usage: "github_actions, gitlab, kubernetes, google, aws, azure or buildkite"},
+		{name: "keys-url", usage: "the address of its key set, if it has no discovery document"},
+		{name: "keys", usage: "a file with its key set, if it cannot be reached from the gateway", kind: fileOption},
+		{name: "tls-ca", usage: "a file of certificates to trust for it", kind: fileOption},
+	}
+	issuerColumns         = []string{"url", "source", "preset", "audiences", "algorithms", "subject", "keys"}
+	signingKeyColumns     = []string{"id", "algorithm", "created", "signs_from", "ends"}
 	userColumns           = []string{"username", "email", "name", "role", "models_seat", "weave_seat", "active", "teams"}
 	projectColumns        = []string{"entity", "name", "visibility", "owner", "members"}
 	serviceAccountColumns = []string{"name", "team", "default_team", "issuer", "subject", "claims", "active"}
@@ -225,6 +256,8 @@ func (v verb) request(flags *pflag.FlagSet, args []string) (map[string]any, erro
 			value, err = flags.GetStringArray(o.name)
 		case switchOption:
 			value, err = flags.GetBool(o.name)
+		case fileOption:
+			value, err = readFlagFile(flags, o.name)
 		default:
 			value, err = flags.GetString(o.name)
 		}
@@ -234,6 +267,36 @@ func (v verb) request(flags *pflag.FlagSet, args []string) (map[string]any, erro
 		request[strings.ReplaceAll(o.name, "-", "_")] = value
 	}
 	return request, nil
+}
+
+// maxFileOption bounds a file that is sent with a command.
+const maxFileOption = 1 << 20
+
+// readFlagFile returns what is in the file that a flag names; an empty name is an empty file.
+func readFlagFile(flags *pflag.FlagSet, name string) (string, error) {
+	path, err := flags.GetString(name)
+	if err != nil || path == "" {
+		return "", err
+	}
+	return readSmallFile(path, os.Stdin)
+}
+
+// readSmallFile reads a file, or standard input for -.
+func readSmallFile(path string, stdin io.Reader) (string, error) {
+	in := stdin
+	if path != "-" {
+		file, err := os.Open(path)
+		if err != nil {
+			return "", err
+		}
+		defer file.Close()
+		in = file
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxFileOption+1))
+	if err == nil && len(text) > maxFileOption {
+		err = fmt.Errorf("%s is larger than 1 MiB", path)
+	}
+	return string(text), err
 }
 
 // print shows an answer: as it is with --json, a table for rows, else its text.
@@ -385,13 +448,20 @@ func exportCommand() *cobra.Command {
 func explainCommand() *cobra.Command {
 	v := verb{noun: "explain", name: "decision"}
 	c := &cobra.Command{
-		Use: "explain --as WHO --to ACTION RESOURCE", Args: cobra.ExactArgs(1),
-		Short:   "Says whether somebody may do something, and why",
-		Example: "  iam explain --as alice --to run:write vision/detector\n  iam explain --as service_account:ci-train --to project:read vision/detector",
+		Use: "explain --as WHO --to ACTION RESOURCE | --token FILE", Args: cobra.MaximumNArgs(1),
+		Short:   "Says whether somebody may do something, or whether a token counts, and why",
+		Example: "  iam explain --as alice --to run:write vision/detector\n  iam explain --as service_account:ci-train --to project:read vision/detector\n  iam explain --token $WANDB_IDENTITY_TOKEN_FILE",
 	}
 	as := c.Flags().String("as", "", "USERNAME, service_account:NAME, or anonymous")
 	to := c.Flags().String("to", "", "A permission such as project:read, run:write, run:delete, team:manage")
+	tokenFile := c.Flags().String("token", "", "A file with an identity or access token, which is never printed; - reads standard input")
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if *tokenFile != "" {
+			return explainToken(c, *tokenFile, args)
+		}
+		if len(args) != 1 {
+			return errors.New("name the resource, ENTITY/PROJECT or ENTITY; or --token FILE")
+		}
 		body, err := json.Marshal(map[string]string{"as": *as, "to": *to, "resource": args[0]})
 		if err != nil {
 			return err
@@ -405,16 +475,56 @@ func explainCommand() *cobra.Command {
 	return c
 }
 
+// checks prints what was checked one by one.
+var checks = verb{noun: "doctor", name: "check", columns: []string{"check", "result", "detail"}}
+
+func explainToken(c *cobra.Command, file string, args []string) error {
+	if len(args) > 0 {
+		return errors.New("--token stands alone: the token says whom it is about")
+	}
+	token, err := readSmallFile(file, c.InOrStdin())
+	if err != nil {
+		return err
+	}
+	if strings.TrimSpace(token) == "" {
+		return fmt.Errorf("%s is empty", file)
+	}
+	body, err := json.Marshal(map[string]string{"token": token})
+	if err != nil {
+		return err
+	}
+	answer, err := callAdmin(c, http.MethodPost, "/explain", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	return checks.print(c, answer)
+}
+
 func doctorCommand() *cobra.Command {
-	v := verb{noun: "doctor", name: "check", columns: []string{"check", "result", "detail"}}
-	return &cobra.Command{
+	doctor := &cobra.Command{
 		Use: "doctor", Args: cobra.NoArgs, Short: "Checks a running gateway and names what to mend",
 		RunE: func(c *cobra.Command, _ []string) error {
 			answer, err := callAdmin(c, http.MethodGet, "/doctor", nil)
 			if err != nil {
 				return err
 			}
-			return v.print(c, answer)
+			return checks.print(c, answer)
 		},
 	}
+	doctor.AddCommand(&cobra.Command{
+		Use: "issuer URL", Args: cobra.ExactArgs(1),
+		Short: "Checks an issuer of assertions from the gateway: discovery, keys, audience, who relies on it",
+		RunE: func(c *cobra.Command, args []string) error {
+			body, err := json.Marshal(map[string]string{"target": args[0]})
+			if err != nil {
+				return err
+			}
+			answer, err := callAdmin(c, http.MethodPost, "/doctor/issuer", bytes.NewReader(body))
+			if err != nil {
+				return err
+			}
+			return checks.print(c, answer)
+		},
+	})
+	return doctor
 }

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"net/http"
 
 	"go.uber.org/zap"
@@ -8,6 +9,8 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/authz"
 	"github.com/wandb-gateway/wandb-gateway/gateway"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/tokenexchange"
 )
 
 // report logs how a request ended: refusals and what shadow let pass at level info, the gateway's
@@ -49,10 +52,44 @@ func (h *Handler) report(r *http.Request, e *gateway.Event) {
 	if e.Status != 0 {
 		fields = append(fields, zap.Int("status", e.Status))
 	}
-	if level == zapcore.ErrorLevel && e.Err != nil {
-		fields = append(fields, zap.NamedError("cause", e.Err))
+	if cause := cause(e.Err, level); cause != nil {
+		fields = append(fields, zap.NamedError("cause", cause))
 	}
 	entry.Write(fields...)
+}
+
+// cause is what the log says beyond what the caller was told: why the gateway failed, or which check a
+// token did not pass.
+func cause(err error, level zapcore.Level) error {
+	if level == zapcore.ErrorLevel {
+		return err
+	}
+	if refusal, ok := errors.AsType[*iam.Error](err); ok && refusal.Kind == iam.KindUnauthenticated {
+		return refusal.Err
+	}
+	return nil
+}
+
+// reportExchange logs how exchanges end. A token that is asked for is an event of interest to whoever
+// watches over access, so that those that succeed are logged too.
+func reportExchange(logger *zap.Logger) func(tokenexchange.Event) {
+	return func(e tokenexchange.Event) {
+		fields := []zap.Field{
+			zap.String("request_id", e.RequestID),
+			zap.String("client", e.Client.String()),
+			zap.Int("status", e.Status),
+			zap.String("issuer", e.Issuer), zap.String("subject", e.Subject), zap.String("assertion", e.AssertionID),
+		}
+		switch {
+		case e.Err == nil:
+			logger.Info("assertion exchanged", append(fields,
+				zap.String("principal", e.Principal.String()), zap.String("username", e.Username), zap.String("token", e.TokenID))...)
+		case e.Status >= http.StatusInternalServerError:
+			logger.Error("assertion could not be judged", append(fields, zap.NamedError("cause", e.Err))...)
+		default:
+			logger.Info("assertion refused", append(fields, zap.String("reason", string(e.Reason)), zap.NamedError("cause", e.Err))...)
+		}
+	}
 }
 
 func reportLevel(e *gateway.Event) (zapcore.Level, string) {

@@ -12,6 +12,7 @@ import (
 type settings struct {
 	authz.Settings
 	personalEntities bool
+	skipAudience     bool
 }
 
 // readSettings takes the file's values, then W&B's own variables, which win, and says in the log
@@ -19,6 +20,7 @@ type settings struct {
 func readSettings(a *App) (settings, error) {
 	s := settings{personalEntities: a.PersonalEntities == nil || bool(*a.PersonalEntities)}
 	s.AnonymousPublicProjects = bool(a.AnonymousPublicProjects)
+	s.skipAudience = bool(a.SkipAudienceValidation)
 	disablePersonal := !s.personalEntities
 	for _, v := range []struct {
 		name  string
@@ -29,6 +31,7 @@ func readSettings(a *App) (settings, error) {
 		{"GORILLA_DISABLE_ADMIN_TEAM_ACCESS", &s.DisableAdminTeamAccess},
 		{"GORILLA_DISABLE_TEAM_SERVICE_ACCOUNT_CREATION", &s.DisableTeamServiceAccounts},
 		{"GORILLA_ALLOW_USER_TEAM_CREATION", &s.AllowUserTeamCreation},
+		{"SKIP_AUDIENCE_VALIDATION", &s.skipAudience},
 	} {
 		before := *v.value
 		value, err := environmentSwitch(v.name, before)

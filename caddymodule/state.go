@@ -17,6 +17,7 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/store"
 	"github.com/wandb-gateway/wandb-gateway/internal/store/embedded"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
+	"github.com/wandb-gateway/wandb-gateway/tokenexchange"
 )
 
 // state is what outlives a reload: the store, whose file a second open would wait for, the keys, and
@@ -26,6 +27,8 @@ type state struct {
 	cache *hotcache.Cache
 	keys  keys.MasterKey
 	plans *wandb.Reader
+	// issuers are the key sets of trusted issuers.
+	issuers *tokenexchange.KeySets
 
 	// What the cache was made with.
 	cacheSize  Size
@@ -36,10 +39,10 @@ type state struct {
 var states = caddy.NewUsagePool()
 
 // stateKey says what must be the same for a state to be shared.
-type stateKey struct{ backend, path, organization string }
+type stateKey struct{ backend, path, space string }
 
 func (a *App) stateKey() stateKey {
-	return stateKey{a.Store.Backend, a.Store.Path, a.Organization}
+	return stateKey{a.Store.Backend, a.Store.Path, a.space()}
 }
 
 // acquireState opens the store, or takes over what the configuration before this one opened. A store
@@ -82,7 +85,7 @@ func openState(a *App) (*state, error) {
 		return nil, err
 	}
 	cache, err := hotcache.New(hotcache.Config{
-		Store: s, Space: a.Organization,
+		Store: s, Space: a.space(),
 		MaxBytes: int64(a.CacheSize), StaleLimit: time.Duration(a.StaleLimit),
 	})
 	if err != nil {
@@ -92,7 +95,11 @@ func openState(a *App) (*state, error) {
 	if err != nil {
 		return nil, errors.Join(err, cache.Close(), s.Close())
 	}
-	return &state{store: s, cache: cache, keys: master, plans: plans, cacheSize: a.CacheSize, staleLimit: a.StaleLimit}, nil
+	return &state{
+		store: s, cache: cache, keys: master, plans: plans,
+		issuers:   &tokenexchange.KeySets{Report: reportKeySet(a.logger)},
+		cacheSize: a.CacheSize, staleLimit: a.StaleLimit,
+	}, nil
 }
 
 // masterKeyCheck is a record whose opening proves that the master key is the store's own.
@@ -125,8 +132,8 @@ func (a *App) masterKeyText() string {
 
 // checkMasterKey refuses a key that is not the one with which the store was filled: with another
 // key every API key would be unknown, which looks like an attack on everybody at once.
-func (s *state) checkMasterKey(ctx context.Context, organization string) error {
-	path := organization + "/master_key_check"
+func (s *state) checkMasterKey(ctx context.Context, space string) error {
+	path := space + "/master_key_check"
 	record, err := s.store.Get(ctx, path)
 	if errors.Is(err, store.ErrNotFound) {
 		sealed, err := s.keys.Seal([]byte(masterKeyCheck), path)
@@ -152,5 +159,6 @@ func (s *state) checkMasterKey(ctx context.Context, organization string) error {
 
 // Destruct implements caddy.Destructor: the last configuration that used the state is gone.
 func (s *state) Destruct() error {
+	s.issuers.Close()
 	return errors.Join(s.cache.Close(), s.store.Close())
 }

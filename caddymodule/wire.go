@@ -1,11 +1,14 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"net/http"
 	"net/netip"
 	"os"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/gateway"
@@ -13,8 +16,11 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/facts"
 	"github.com/wandb-gateway/wandb-gateway/internal/failure"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/keys/jws"
+	"github.com/wandb-gateway/wandb-gateway/internal/keys/signing"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb/upstream"
+	"github.com/wandb-gateway/wandb-gateway/tokenexchange"
 )
 
 // The purposes for which keys are derived from the master key. A purpose never changes its meaning:
@@ -31,34 +37,99 @@ type services struct {
 	facts     gateway.Directory
 	tickets   *gateway.Tickets
 	failures  *failure.Limit[netip.Prefix]
+	signing   *signing.Keys
+	tokens    *tokenexchange.Service
+	// stop ends what runs beside the requests, and waits for it.
+	stop func()
+}
+
+func (w *services) close() {
+	w.stop()
+	if w.upstream != nil {
+		w.upstream.Close()
+	}
 }
 
 // wire makes the services of a configuration from the state that outlives it.
 func wire(a *App, s *state) (*services, error) {
-	if err := s.checkMasterKey(context.Background(), a.Organization); err != nil {
+	ctx := context.Background()
+	if err := s.checkMasterKey(ctx, a.space()); err != nil {
 		return nil, err
 	}
-	d, err := directory.New(directory.Config{
-		Cache: s.cache, Organization: a.Organization,
+	w := &services{
+		tickets:  gateway.NewTickets(s.keys.Derive(purposeTickets)),
+		failures: failure.NewLimit[netip.Prefix](a.failures),
+	}
+	var err error
+	w.directory, err = directory.New(directory.Config{
+		Cache: s.cache, Organization: a.Organization, Space: a.space(),
 		HMACKey: s.keys.Derive(purposeAPIKeys), Settings: a.settings.Settings,
+		CheckFederation: func(ctx context.Context, issuer, subject string, claims map[string]string) error {
+			return w.tokens.CheckFederation(ctx, issuer, subject, claims)
+		},
 	})
 	if err != nil {
 		return nil, err
 	}
-	local := facts.NewLocal(d, s.cache)
-	w := &services{
-		directory: d, facts: local,
-		tickets:  gateway.NewTickets(s.keys.Derive(purposeTickets)),
-		failures: failure.NewLimit[netip.Prefix](a.failures),
-	}
-	if a.Directory.Source != sourceWandb {
-		return w, nil
-	}
-	if w.upstream, err = newUpstream(a); err != nil {
+	if err := w.wireTokens(ctx, a, s); err != nil {
 		return nil, err
 	}
-	w.facts = facts.NewWandb(local, w.upstream, a.settings.Settings)
+	local := facts.NewLocal(w.directory, s.cache, w.tokens)
+	w.facts = local
+	if a.Directory.Source == sourceWandb {
+		if w.upstream, err = newUpstream(a); err != nil {
+			return nil, err
+		}
+		w.facts = facts.NewWandb(local, w.upstream, a.settings.Settings)
+	}
+	w.run(w.signing.Run, w.tokens.Run)
 	return w, nil
+}
+
+// wireTokens makes what exchanges assertions and signs access tokens.
+func (w *services) wireTokens(ctx context.Context, a *App, s *state) error {
+	lifetime := cmp.Or(time.Duration(a.AccessToken.Lifetime), tokenexchange.DefaultLifetime)
+	issuers := make([]tokenexchange.TrustedIssuer, len(a.JWTIssuers))
+	for i, issuer := range a.JWTIssuers {
+		var err error
+		if issuers[i], err = issuer.load(); err != nil {
+			return err
+		}
+	}
+	var err error
+	w.signing, err = signing.New(signing.Config{
+		Cache: s.cache, Space: a.space(), Master: s.keys, Algorithm: jws.Algorithm(cmp.Or(a.AccessToken.Algorithm, "ES256")),
+		Retain: tokenexchange.MaxLifetime, Report: reportSigning(a.logger),
+	})
+	if err != nil {
+		return err
+	}
+	if err := w.signing.Ensure(ctx); err != nil {
+		return err
+	}
+	w.tokens, err = tokenexchange.New(tokenexchange.Config{
+		Directory: w.directory, Cache: s.cache, Space: a.space(), Signing: w.signing, KeySets: s.issuers,
+		Issuers: issuers, SkipAudience: a.settings.skipAudience, Lifetime: lifetime,
+		Failures: w.failures, IssuerFailures: failure.NewLimit[string](a.failures),
+		Report: reportExchange(a.logger),
+	})
+	if err != nil {
+		return err
+	}
+	return w.tokens.CheckMappings(ctx)
+}
+
+// run starts what works beside the requests.
+func (w *services) run(tasks ...func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	for _, task := range tasks {
+		running.Go(func() { task(ctx) })
+	}
+	w.stop = func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 func newUpstream(a *App) (*upstream.Directory, error) {
@@ -118,13 +189,47 @@ func newGateway(a *App, h *Handler) (*gateway.Gateway, error) {
 		AnonymousPublic:    a.settings.AnonymousPublicProjects,
 		Shadow:             a.Enforcement == "shadow",
 		Failures:           a.services.failures,
-		Doors: map[wandb.Door]http.Handler{
-			wandb.DoorHealthz: http.HandlerFunc(healthz),
-			wandb.DoorReadyz:  readyz(a.state),
-			wandb.DoorOther:   http.NotFoundHandler(),
-		},
-		Host: gateway.Host{Client: client, RequestID: requestID, Identified: identified, Report: h.report},
+		Doors:              doors(a),
+		Host:               gateway.Host{Client: client, RequestID: requestID, Identified: identified, Report: h.report},
 	})
+}
+
+// doors are what the gateway serves itself. In front of a server that is the record, the exchange is one
+// of them only when an issuer is configured (design section 6).
+func doors(a *App) map[wandb.Door]http.Handler {
+	served := map[wandb.Door]http.Handler{
+		wandb.DoorHealthz: http.HandlerFunc(healthz),
+		wandb.DoorReadyz:  readyz(a.state),
+		wandb.DoorOther:   http.NotFoundHandler(),
+	}
+	if a.Directory.Source == sourceWandb && len(a.JWTIssuers) == 0 {
+		return served
+	}
+	exchange := &tokenexchange.Endpoint{
+		Service: a.services.tokens,
+		Client: func(r *http.Request) netip.Addr {
+			addr, _ := client(r)
+			return addr
+		},
+		Gateway:   a.gatewayURL,
+		RequestID: requestID,
+	}
+	served[wandb.DoorToken] = exchange
+	served[wandb.DoorJWKS] = http.HandlerFunc(exchange.Keys)
+	served[wandb.DoorAuthorizationServer] = http.HandlerFunc(exchange.Metadata)
+	return served
+}
+
+// gatewayURL is the gateway's own address: as configured, else as the client wrote it.
+func (a *App) gatewayURL(r *http.Request) string {
+	if a.AccessToken.Issuer != "" {
+		return strings.TrimSuffix(a.AccessToken.Issuer, "/")
+	}
+	scheme := "http"
+	if _, trusted := client(r); r.TLS != nil || trusted && r.Header.Get("X-Forwarded-Proto") == "https" {
+		scheme = "https"
+	}
+	return scheme + "://" + r.Host
 }
 
 // readRoots reads a file of certificates in PEM; nil stands for the system's.

@@ -44,7 +44,7 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			Lifetime int64  `json:"expires_in"`
 		}{made.Token.Reveal(), "Bearer", int64(made.Lifetime / time.Second)})
 	} else {
-		answer := e.refuse(event, err)
+		answer := e.refuse(r, event, err)
 		event.Status = answer.status
 		if event.Err == nil {
 			event.Err, event.Reason = err, iam.ReasonOf(err)
@@ -67,13 +67,13 @@ func (e *Endpoint) exchange(r *http.Request) (*AccessToken, Event, error) {
 }
 
 // refuse chooses the answer to a failed exchange, and counts what was definite.
-func (e *Endpoint) refuse(event Event, err error) *oauthError {
+func (e *Endpoint) refuse(r *http.Request, event Event, err error) *oauthError {
 	if answer, ok := errors.AsType[*oauthError](err); ok {
 		return answer
 	}
 	switch iam.KindOf(err) {
 	case iam.KindUnauthenticated:
-		if e.Service.overLimit(event) {
+		if e.Service.overLimit(r, event) {
 			return &oauthError{status: http.StatusTooManyRequests, code: "temporarily_unavailable", retryAfter: time.Minute,
 				description: "Too many identity tokens that are not accepted came from this address or issuer. Stop the job that sends them, mend its token, and wait a minute."}
 		}
@@ -93,9 +93,9 @@ const retryAfter = 2 * time.Second
 
 // overLimit counts a refused exchange against the client's address and, if it is a trusted one, the
 // issuer that it names. Valid assertions of either go on being exchanged.
-func (s *Service) overLimit(e Event) bool {
+func (s *Service) overLimit(r *http.Request, e Event) bool {
 	over := s.Failures.Failed(failure.Client(e.Client))
-	if _, trusted := s.configured[e.Issuer]; trusted {
+	if t, err := s.trusted(r.Context(), s.Cache.View(), e.Issuer); err == nil && t != nil {
 		over = s.IssuerFailures.Failed(e.Issuer) || over
 	}
 	return over

@@ -15,15 +15,17 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/tokenexchange"
 )
 
 // Service administers one directory.
 type Service struct {
 	directory *directory.Directory
+	tokens    *tokenexchange.Service
 }
 
-// New returns the administration of a directory.
-func New(d *directory.Directory) *Service { return &Service{d} }
+// New returns the administration of a directory and of its tokens.
+func New(d *directory.Directory, tokens *tokenexchange.Service) *Service { return &Service{d, tokens} }
 
 // request is what a call names. Members that were not given are nil.
 type request struct {
@@ -48,6 +50,15 @@ type request struct {
 	Permission  []string `json:"permission"`
 	Add         []string `json:"add"`
 	Remove      []string `json:"remove"`
+
+	Audience     []string `json:"audience"`
+	Algorithm    []string `json:"algorithm"`
+	SubjectClaim *string  `json:"subject_claim"`
+	Preset       *string  `json:"preset"`
+	KeysURL      *string  `json:"keys_url"`
+	Keys         *string  `json:"keys"`
+	Roots        *string  `json:"tls_ca"`
+	Before       *string  `json:"before"`
 }
 
 // Done is the answer to a call that changed something.
@@ -94,6 +105,18 @@ var calls = map[string]func(*Service, context.Context, request) (any, error){
 	"key/get":    (*Service).getKey,
 	"key/set":    (*Service).renameKey,
 	"key/delete": (*Service).deleteKey,
+
+	"issuer/create": (*Service).createIssuer,
+	"issuer/list":   (*Service).listIssuers,
+	"issuer/get":    (*Service).listIssuers,
+	"issuer/set":    (*Service).setIssuer,
+	"issuer/delete": (*Service).deleteIssuer,
+
+	"token/delete": (*Service).deleteTokens,
+
+	"signing-key/create": (*Service).rotateSigningKey,
+	"signing-key/list":   (*Service).listSigningKeys,
+	"signing-key/delete": (*Service).deleteSigningKey,
 }
 
 // Call carries out a verb on a noun and returns what can be marshalled as JSON. An unknown noun or

@@ -9,8 +9,9 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 )
 
-// Question asks whether somebody may do something.
+// Question asks whether somebody may do something or, with Token, whether a token counts.
 type Question struct {
+	Token    string `json:"token"`
 	As       string `json:"as"`       // USERNAME, service_account:NAME or anonymous
 	To       string `json:"to"`       // a permission
 	Resource string `json:"resource"` // ENTITY/PROJECT or ENTITY
@@ -28,6 +29,9 @@ func (s *Service) Explain(ctx context.Context, body []byte) (any, error) {
 	var q Question
 	if err := decode(body, &q); err != nil {
 		return nil, err
+	}
+	if q.Token != "" {
+		return s.explainToken(ctx, q.Token)
 	}
 	var p *iam.Principal
 	if q.As != "anonymous" {

@@ -34,6 +34,7 @@
 package directory
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -66,7 +67,7 @@ type Config struct {
 	// or is activated, by whatever way; its error refuses the change, and should be of iam.KindInvalid
 	// and say why and what to do. A change may be decided several times, so it must depend on nothing
 	// else. nil allows what the directory itself allows.
-	CheckFederation func(issuer, subject string, claims map[string]string) error
+	CheckFederation func(ctx context.Context, issuer, subject string, claims map[string]string) error
 	// Now is the clock for creation times; nil means time.Now.
 	Now func() time.Time
 }
@@ -78,7 +79,7 @@ type Directory struct {
 	organization string
 	space        string
 	settings     authz.Settings
-	check        func(issuer, subject string, claims map[string]string) error // may be nil
+	check        func(ctx context.Context, issuer, subject string, claims map[string]string) error // may be nil
 	now          func() time.Time
 	names        names
 	macs         sync.Pool // of *macState

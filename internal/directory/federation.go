@@ -83,7 +83,7 @@ func cloneClaims(claims map[string]string) map[string]string {
 
 // judgeFederation says what is wrong with how an account is found by assertions. It is asked when
 // that changes and when the account becomes active.
-func (d *Directory) judgeFederation(a *iam.ServiceAccount) error {
+func (d *Directory) judgeFederation(ctx context.Context, a *iam.ServiceAccount) error {
 	if !a.Federated() {
 		if a.Issuer == "" {
 			return nil
@@ -119,7 +119,7 @@ func (d *Directory) judgeFederation(a *iam.ServiceAccount) error {
 	if d.check == nil {
 		return nil
 	}
-	return d.check(a.Issuer, a.Subject, a.Claims)
+	return d.check(ctx, a.Issuer, a.Subject, a.Claims)
 }
 
 // plain refuses text that cannot stand in an assertion as it is written here.

@@ -196,7 +196,7 @@ func TestCheckFederation(t *testing.T) {
 	var asked []string
 	strict := false
 	d, err := directory.New(directory.Config{Cache: inner.cache, Organization: organization, HMACKey: [32]byte{1},
-		CheckFederation: func(issuer, subject string, claims map[string]string) error {
+		CheckFederation: func(_ context.Context, issuer, subject string, claims map[string]string) error {
 			asked = append(asked, fmt.Sprint(issuer, " ", subject, claims))
 			if strict && claims["repository"] == "" {
 				return iam.Invalidf("name the repository")

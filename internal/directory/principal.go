@@ -25,7 +25,8 @@ var (
 		Message: "whom this credential stands for was deleted"}
 )
 
-func deactivated(p *iam.Principal) error {
+// Deactivated is the error for the credential of a principal that was deactivated.
+func Deactivated(p *iam.Principal) error {
 	kind := "user"
 	if p.IsServiceAccount() {
 		kind = "service account"
@@ -52,7 +53,7 @@ func (d *Directory) PrincipalByKey(ctx context.Context, key iam.Secret) (*iam.Pr
 	case err != nil:
 		return nil, unreadable(err)
 	case !p.Active:
-		return nil, deactivated(p)
+		return nil, Deactivated(p)
 	}
 	return p, nil
 }

@@ -103,7 +103,7 @@ func (tx *transaction) createServiceAccount(n NewServiceAccount) (*iam.ServiceAc
 	if err := tx.claimServiceAccountName(a); err != nil {
 		return nil, err
 	}
-	if err := tx.d.judgeFederation(a); err != nil {
+	if err := tx.d.judgeFederation(tx.ctx, a); err != nil {
 		return nil, err
 	}
 	return a, tx.putServiceAccount(a)
@@ -127,7 +127,7 @@ func (tx *transaction) setServiceAccount(id iam.ServiceAccountID, c ServiceAccou
 		a.Epoch++
 	}
 	if moved || a.Active && !was.Active { // deactivating must not depend on rules made since
-		if err := tx.d.judgeFederation(a); err != nil {
+		if err := tx.d.judgeFederation(tx.ctx, a); err != nil {
 			return nil, err
 		}
 	}

@@ -14,12 +14,18 @@ import (
 // Local is `directory local`: the gateway's own store is the record.
 type Local struct {
 	directory *directory.Directory
+	tokens    Tokens
 	places    *places
 }
 
+// Tokens tells who holds a token. Its errors are those of gateway.Directory.Identify.
+type Tokens interface {
+	Identify(ctx context.Context, token iam.Secret) (*iam.Principal, error)
+}
+
 // NewLocal returns the facts of a directory, above the same cache.
-func NewLocal(d *directory.Directory, cache *hotcache.Cache) *Local {
-	return &Local{directory: d, places: newPlaces(cache, d.Space())}
+func NewLocal(d *directory.Directory, cache *hotcache.Cache, tokens Tokens) *Local {
+	return &Local{directory: d, tokens: tokens, places: newPlaces(cache, d.Space())}
 }
 
 var errUnknownKey = &iam.Error{
@@ -30,8 +36,10 @@ var errUnknownKey = &iam.Error{
 // Identify implements gateway.Directory.
 func (l *Local) Identify(ctx context.Context, c iam.Credential) (*iam.Principal, error) {
 	switch c.Kind {
-	case iam.CredentialAPIKey, iam.CredentialToken:
+	case iam.CredentialAPIKey:
 		return l.directory.PrincipalByKey(ctx, c.Secret)
+	case iam.CredentialToken:
+		return l.tokens.Identify(ctx, c.Secret)
 	default:
 		return nil, errUnknownKey
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb/upstream"
+	"github.com/wandb-gateway/wandb-gateway/tokenexchange"
 )
 
 // Wandb is `directory wandb`: the deployment behind the gateway is the record of users, teams and
@@ -37,6 +38,12 @@ func (w *Wandb) Identify(ctx context.Context, c iam.Credential) (*iam.Principal,
 	p, err := w.local.Identify(ctx, c)
 	if err == nil || iam.ReasonOf(err) == authz.ReasonDeactivated || iam.KindOf(err) != iam.KindUnauthenticated {
 		return p, err
+	}
+	if c.Kind == iam.CredentialToken {
+		if !tokenexchange.IsForeign(err) {
+			return nil, err // ours, or of an issuer that is trusted here: the server is not asked about it
+		}
+		return w.upstream.PrincipalByCredential(ctx, c)
 	}
 	switch apikey.FormOf(c.Secret.Reveal()) {
 	case apikey.Minted, apikey.MintedDamaged:
