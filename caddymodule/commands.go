@@ -168,7 +168,7 @@ var (
 		{name: "tls-ca", usage: "a file of certificates to trust for it", kind: fileOption},
 	}
 	issuerColumns         = []string{"url", "source", "preset", "audiences", "algorithms", "subject", "keys"}
-	signingKeyColumns     = []string{"id", "algorithm", "created", "signs_from", "ends"}
+	signingKeyColumns     = []string{"id", "algorithm", "state", "created", "signs_from", "ends"}
 	userColumns           = []string{"username", "email", "name", "role", "models_seat", "weave_seat", "active", "teams"}
 	projectColumns        = []string{"entity", "name", "visibility", "owner", "members"}
 	serviceAccountColumns = []string{"name", "team", "default_team", "issuer", "subject", "claims", "active"}

@@ -10,6 +10,8 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/authz"
 	"github.com/wandb-gateway/wandb-gateway/gateway"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/keys/remote"
+	"github.com/wandb-gateway/wandb-gateway/internal/keys/signing"
 	"github.com/wandb-gateway/wandb-gateway/tokenexchange"
 )
 
@@ -92,6 +94,18 @@ func reportExchange(logger *zap.Logger) func(tokenexchange.Event) {
 	}
 }
 
+// reportSigning logs what happens to the keys that sign access tokens.
+func reportSigning(logger *zap.Logger) func(signing.Event) {
+	return func(e signing.Event) {
+		fields := []zap.Field{zap.String("what", string(e.What)), zap.String("key", e.Key.ID), zap.Time("signs_from", e.Key.SignsFrom)}
+		if e.Err != nil {
+			logger.Error("signing key", append(fields, zap.Error(e.Err))...)
+			return
+		}
+		logger.Info("signing key", fields...)
+	}
+}
+
 func reportLevel(e *gateway.Event) (zapcore.Level, string) {
 	switch {
 	case e.Status >= http.StatusInternalServerError:
@@ -116,3 +130,5 @@ func bounded(s string) string {
 	}
 	return s
 }
+
+func reportKeySet(logger *zap.Logger) func(remote.Event) { return nil }

@@ -88,7 +88,7 @@ func (p *proof) refused(err error) error {
 // outward gives every definite refusal of an assertion its one wording.
 func outward(err error) error {
 	if rejected, ok := errors.AsType[rejection](err); ok {
-		return refused(rejected.Error)
+		return refused(rejected.reason)
 	}
 	e, ok := asError(err)
 	if ok && e.Kind == iam.KindUnauthenticated && e.Reason == jws.ReasonUnknownKey {

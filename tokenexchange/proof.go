@@ -32,10 +32,13 @@ const (
 )
 
 // rejection is a definite refusal. It is remembered like a record that is not there.
-type rejection struct{ *iam.Error }
+type rejection struct{ reason *iam.Error }
+
+// Error implements error.
+func (r rejection) Error() string { return r.reason.Error() }
 
 // Unwrap lets a rejection be kept by hotcache, and keeps its kind and reason visible.
-func (r rejection) Unwrap() []error { return []error{r.Error, store.ErrNotFound} }
+func (r rejection) Unwrap() []error { return []error{r.reason, store.ErrNotFound} }
 
 func reject(reason iam.Reason, message string) error {
 	return rejection{&iam.Error{Kind: iam.KindUnauthenticated, Reason: reason, Message: message}}
