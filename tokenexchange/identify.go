@@ -58,36 +58,44 @@ func (s *Service) identify(ctx context.Context, v *hotcache.View, token iam.Secr
 		return nil, nil, err
 	}
 	if err := p.within(s.now()); err != nil {
-		return nil, p, p.refused(err)
+		return nil, p, p.ended(err)
 	}
 	principal, err := s.Directory.PrincipalIn(ctx, v, p.principal)
 	switch {
 	case errors.Is(err, store.ErrNotFound) || iam.KindOf(err) == iam.KindUnauthenticated:
-		return nil, p, p.refused(reject(ReasonRevoked, "whom it stands for was deleted"))
+		return nil, p, p.ended(reject(ReasonSubject, "whom it stands for was deleted"))
 	case err != nil:
 		return nil, p, unreachable(err)
 	case !principal.Active:
 		return nil, p, directory.Deactivated(principal)
+	case !p.access && principal.OrganizationScoped():
+		return nil, p, reject(ReasonSubject, "the service account "+principal.Username+" belongs to no team, and assertions stand for accounts of a team only")
 	case p.access && p.epoch != principal.Epoch:
-		return nil, p, p.refused(reject(ReasonRevoked, "all access tokens of "+principal.Username+" from before were ended"))
+		return nil, p, p.ended(reject(ReasonRevoked, "all access tokens of "+principal.Username+" from before were ended"))
 	}
 	return principal, p, nil
 }
 
-// refused tells the holder of an access token what became of it. It was ours, so that nobody learns
-// what they should not.
-func (p *proof) refused(err error) error {
-	if !p.access {
-		return err
+// ended tells the holder of an access token what became of it: it was ours, so that nobody learns what
+// they should not. A refusal of an assertion stays as it is.
+func (p *proof) ended(err error) error {
+	if e, ok := asError(err); ok && p.access {
+		return ended(e)
 	}
-	e, _ := asError(err)
-	return &iam.Error{Kind: iam.KindUnauthenticated, Reason: e.Reason,
-		Message: "The access token does not count any more: " + e.Message + ". Exchange a new one; the SDK does so by itself when its process starts again."}
+	return err
+}
+
+func ended(why *iam.Error) error {
+	return &iam.Error{Kind: iam.KindUnauthenticated, Reason: why.Reason,
+		Message: "The access token does not count any more: " + why.Message + ". Exchange a new one; the SDK does so when its process starts again."}
 }
 
 // outward gives every definite refusal of an assertion its one wording.
 func outward(err error) error {
 	if rejected, ok := errors.AsType[rejection](err); ok {
+		if rejected.reason.Reason == ReasonRevoked {
+			return ended(rejected.reason)
+		}
 		return refused(rejected.reason)
 	}
 	e, ok := asError(err)
