@@ -181,11 +181,15 @@ func (a *App) parseAccessToken(d *caddyfile.Dispenser) error {
 		return d.Errf("access_token takes its options in a block, such as `access_token { lifetime 1h }`, not %q", d.Val())
 	}
 	a.AccessToken = new(AccessToken)
-	return eachOption(d, options{
+	err := eachOption(d, options{
 		"lifetime":  duration(&a.AccessToken.Lifetime, checkTokenLifetime),
 		"algorithm": oneOf(&a.AccessToken.Algorithm, "ES256", "EdDSA"),
 		"issuer":    checked(&a.AccessToken.Issuer, checkTokenIssuer),
 	})
+	if err == nil && *a.AccessToken == (AccessToken{}) {
+		err = d.Err("access_token needs a block, such as `access_token { lifetime 1h }`")
+	}
+	return err
 }
 
 func checkTokenLifetime(_ string, d time.Duration) error { return tokenexchange.CheckLifetime(d) }

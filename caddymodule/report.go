@@ -131,4 +131,14 @@ func bounded(s string) string {
 	return s
 }
 
-func reportKeySet(logger *zap.Logger) func(remote.Event) { return nil }
+// reportKeySet logs when an issuer's keys cannot be had, change, or are no good.
+func reportKeySet(logger *zap.Logger) func(remote.Event) {
+	return func(e remote.Event) {
+		switch {
+		case e.Err != nil:
+			logger.Warn("the keys of an issuer cannot be fetched; the last ones go on counting", zap.String("issuer", e.Issuer), zap.Error(e.Err))
+		case e.Changed:
+			logger.Info("the keys of an issuer changed", zap.String("issuer", e.Issuer), zap.Int("keys", e.Keys), zap.Strings("ignored", e.Ignored))
+		}
+	}
+}

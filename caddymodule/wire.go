@@ -116,7 +116,10 @@ func (w *services) wireTokens(ctx context.Context, a *App, s *state) error {
 	if err != nil {
 		return err
 	}
-	return w.tokens.CheckMappings(ctx)
+	if err := w.tokens.CheckMappings(ctx); err != nil {
+		return err
+	}
+	return w.tokens.DropKeySets(ctx) // those of the configuration before
 }
 
 // run starts what works beside the requests.

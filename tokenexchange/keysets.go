@@ -8,8 +8,7 @@ import (
 )
 
 // KeySets are the key sets of the issuers that a process has met. They outlive a reload of the
-// configuration: an issuer that is down at that moment must not stop the jobs that rely on it. A set
-// that nobody asks any more does nothing.
+// configuration: an issuer that is down at that moment must not stop the jobs that rely on it.
 type KeySets struct {
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -58,6 +57,22 @@ func (k *KeySets) of(t *TrustedIssuer) (*remote.Set, error) {
 	return set, nil
 }
 
+// keep ends the fetching for issuers that are not trusted any more: all but those of the sources.
+func (k *KeySets) keep(sources map[string]bool) {
+	var dropped []*remote.Set
+	k.mu.Lock()
+	for source, set := range k.sets {
+		if !sources[source] {
+			delete(k.sets, source)
+			dropped = append(dropped, set)
+		}
+	}
+	k.mu.Unlock()
+	for _, set := range dropped {
+		set.Close() // waits for a fetch that runs
+	}
+}
+
 // generation changes whenever the keys of any issuer change, so that what was verified with the keys
 // of before is verified again.
 func (k *KeySets) generation() uint64 {
@@ -65,7 +80,7 @@ func (k *KeySets) generation() uint64 {
 	defer k.mu.RUnlock()
 	var sum uint64
 	for _, set := range k.sets {
-		sum += set.Generation() // each only grows, so that no two states have one sum
+		sum += set.Generation() // 64 bits of a fingerprint each
 	}
 	return sum
 }
@@ -73,10 +88,7 @@ func (k *KeySets) generation() uint64 {
 // Close ends all fetching.
 func (k *KeySets) Close() {
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.closed = true
-	for _, set := range k.sets {
-		set.Close()
-	}
-	k.sets = nil
+	k.mu.Unlock()
+	k.keep(nil)
 }

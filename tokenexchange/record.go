@@ -91,7 +91,7 @@ func (s *Service) CreateIssuer(ctx context.Context, t TrustedIssuer) error {
 
 // SetIssuer changes a recorded issuer.
 func (s *Service) SetIssuer(ctx context.Context, url string, change func(*TrustedIssuer)) error {
-	return s.changeIssuers(ctx, url, func(record *issuersRecord, at int) error {
+	err := s.changeIssuers(ctx, url, func(record *issuersRecord, at int) error {
 		if at < 0 {
 			return noIssuer(url)
 		}
@@ -100,18 +100,40 @@ func (s *Service) SetIssuer(ctx context.Context, url string, change func(*Truste
 		t.URL = url
 		return s.checkIssuer(ctx, t)
 	})
+	if err != nil {
+		return err
+	}
+	return s.DropKeySets(ctx)
 }
 
 // DeleteIssuer forgets a recorded issuer. Its assertions, and the access tokens that were had for them,
 // stop counting at once.
 func (s *Service) DeleteIssuer(ctx context.Context, url string) error {
-	return s.changeIssuers(ctx, url, func(record *issuersRecord, at int) error {
+	err := s.changeIssuers(ctx, url, func(record *issuersRecord, at int) error {
 		if at < 0 {
 			return noIssuer(url)
 		}
 		record.Issuers = slices.Delete(record.Issuers, at, at+1)
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return s.DropKeySets(ctx)
+}
+
+// DropKeySets stops fetching the keys of issuers that are not trusted any more.
+func (s *Service) DropKeySets(ctx context.Context) error {
+	issuers, err := s.Issuers(ctx)
+	if err != nil {
+		return err
+	}
+	sources := make(map[string]bool, len(issuers))
+	for i := range issuers {
+		sources[issuers[i].source()] = true
+	}
+	s.KeySets.keep(sources)
+	return nil
 }
 
 func noIssuer(url string) error {

@@ -2,6 +2,7 @@ package facts_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -19,6 +20,7 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/store/embedded"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb/upstream"
+	"github.com/wandb-gateway/wandb-gateway/tokenexchange"
 )
 
 // key returns somebody's API key at the server.
@@ -83,7 +85,14 @@ func wandbFacts(t *testing.T, s http.Handler) *facts.Wandb {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { u.Close() })
-	return facts.NewWandb(facts.NewLocal(d, cache), u, authz.Settings{})
+	return facts.NewWandb(facts.NewLocal(d, cache, noTokens{}), u, authz.Settings{})
+}
+
+// noTokens knows no token: the server may.
+type noTokens struct{}
+
+func (noTokens) Identify(context.Context, iam.Secret) (*iam.Principal, error) {
+	return nil, &iam.Error{Kind: iam.KindUnauthenticated, Reason: tokenexchange.ReasonForeign}
 }
 
 // proxy stands for the reverse proxy: it hands on what the gateway let through.
