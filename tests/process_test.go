@@ -164,7 +164,7 @@ http://%s {
 func cleanEnvironment() []string {
 	var kept []string
 	for _, v := range os.Environ() {
-		if name, _, _ := strings.Cut(v, "="); !strings.HasPrefix(name, "WANDB") && !strings.HasPrefix(name, "GORILLA") && !strings.HasPrefix(name, "OIDC") {
+		if name, _, _ := strings.Cut(v, "="); !strings.HasPrefix(name, "WANDB") && !strings.HasPrefix(name, "GORILLA") && !strings.HasPrefix(name, "OIDC") && name != "SKIP_AUDIENCE_VALIDATION" {
 			kept = append(kept, v)
 		}
 	}
@@ -314,26 +314,38 @@ var client = &http.Client{
 // send sends a request with an API key ("" for none).
 func (p *process) send(method, path, key, body string, header http.Header) answer {
 	p.t.Helper()
-	req, err := http.NewRequest(method, p.url+path, strings.NewReader(body))
+	if key != "" {
+		h := http.Header{"Authorization": {basic(key)}}
+		for name, values := range header {
+			if name != "Authorization" {
+				h[name] = values
+			}
+		}
+		header = h
+	}
+	a, err := p.try(method, path, body, header)
 	if err != nil {
 		p.t.Fatal(err)
+	}
+	return a
+}
+
+// try is send for goroutines, and for requests that may end without an answer.
+func (p *process) try(method, path, body string, header http.Header) (answer, error) {
+	req, err := http.NewRequest(method, p.url+path, strings.NewReader(body))
+	if err != nil {
+		return answer{}, err
 	}
 	for name, values := range header {
 		req.Header[name] = values
 	}
-	if key != "" {
-		req.SetBasicAuth("api", key)
-	}
 	res, err := client.Do(req)
 	if err != nil {
-		p.t.Fatal(err)
+		return answer{}, err
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return answer{res.StatusCode, res.Header, string(b)}
+	return answer{res.StatusCode, res.Header, string(b)}, err
 }
 
 // graphQL sends a GraphQL request as wandb-core does.
@@ -351,12 +363,15 @@ func (p *process) graphQL(key, query string, variables map[string]any, header ht
 }
 
 // runIn runs the binary in a folder and returns all it prints.
-func runIn(dir string, args ...string) (string, error) {
+func runIn(dir string, args ...string) (string, error) { return runWith(dir, nil, args...) }
+
+// runWith is runIn with further variables, NAME=VALUE.
+func runWith(dir string, env []string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Dir = dir
-	cmd.Env = append(cleanEnvironment(), "HOME="+dir)
+	cmd.Env = append(append(cleanEnvironment(), "HOME="+dir), env...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

@@ -32,40 +32,15 @@ var sdkSlots = make(chan struct{}, 2)
 // sdkTimeout bounds one client process.
 const sdkTimeout = 3 * time.Minute
 
-// sdkInstall makes the virtual environment of a version once and returns its bin directory. It
-// outlives the tests in E2E_CACHE, or in the user's cache directory.
+// sdkInstall makes the virtual environment of a version once and returns its bin directory.
 func sdkInstall(t *testing.T, version string) string {
 	t.Helper()
-	cache := os.Getenv("E2E_CACHE")
-	if cache == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
+	venv := installed(t, "wandb-"+version, func(venv string) error {
+		if err := command(venv, "python3", "-m", "venv", venv); err != nil {
+			return err
 		}
-		cache = filepath.Join(user, "wandb-gateway-e2e")
-	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	unlock := lockFile(t, filepath.Join(cache, "lock"))
-	defer unlock()
-	venv := filepath.Join(cache, "wandb-"+version)
-	ready := filepath.Join(venv, ".ready")
-	if _, err := os.Stat(ready); err == nil {
-		return filepath.Join(venv, "bin")
-	}
-	os.RemoveAll(venv) // left by an installation that was interrupted
-	for _, command := range [][]string{
-		{"python3", "-m", "venv", venv},
-		{filepath.Join(venv, "bin", "pip"), "install", "--quiet", "--disable-pip-version-check", "wandb==" + version},
-	} {
-		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("installing wandb %s: %s: %v\n%s", version, strings.Join(command, " "), err, out)
-		}
-	}
-	if err := os.WriteFile(ready, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
+		return command(venv, filepath.Join(venv, "bin", "pip"), "install", "--quiet", "--disable-pip-version-check", "wandb=="+version)
+	})
 	return filepath.Join(venv, "bin")
 }
 
