@@ -497,7 +497,17 @@ func explainToken(c *cobra.Command, file string, args []string) error {
 	if err != nil {
 		return err
 	}
-	return checks.print(c, answer)
+	if asJSON, _ := c.Flags().GetBool("json"); asJSON {
+		return printJSON(c.OutOrStdout(), answer)
+	}
+	if err := printText(c.OutOrStdout(), answer); err != nil {
+		return err
+	}
+	var explained struct{ Checks []map[string]any }
+	if err := json.Unmarshal(answer, &explained); err != nil {
+		return fmt.Errorf("the gateway's answer cannot be read: %w", err)
+	}
+	return printRows(c.OutOrStdout(), checks.columns, explained.Checks)
 }
 
 func doctorCommand() *cobra.Command {

@@ -11,6 +11,7 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/store"
+	"github.com/wandb-gateway/wandb-gateway/tokenexchange"
 )
 
 // finding is one line of `iam doctor`.
@@ -43,7 +44,20 @@ func (a *App) doctor(ctx context.Context) ([]finding, error) {
 		checkPeople(ctx, services.directory),
 		checkEnforcement(a),
 	}
+	findings = append(findings, checkIssuers(ctx, services.tokens)...)
 	return append(findings, checkVariables()...), nil
+}
+
+func checkIssuers(ctx context.Context, tokens *tokenexchange.Service) []finding {
+	checks, err := tokens.IssuerChecks(ctx)
+	if err != nil {
+		return []finding{{"issuers", "fault", err.Error()}}
+	}
+	findings := make([]finding, len(checks))
+	for i, c := range checks {
+		findings[i] = finding(c)
+	}
+	return findings
 }
 
 func checkStore(ctx context.Context, a *App, s *state) finding {

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -19,17 +20,29 @@ type Withheld struct {
 	headers [len(unhiddenHeaders)][]string
 	ticket  string // the query from the first ticket on
 	inQuery bool
+	query   string // of a door that is told secrets in it
+	whole   bool
+}
+
+// secretive are the doors whose query holds secrets, if only by mistake.
+var secretive = [...]string{"/oidc/token", "/oidc/callback"}
+
+// isSecretive reports whether the path is one of theirs, in whatever spelling somebody may send it.
+func isSecretive(path string) bool {
+	path = strings.TrimSuffix(path, "/")
+	return slices.ContainsFunc(secretive[:], func(door string) bool { return strings.EqualFold(door, path) })
 }
 
 // HasUnhidden reports whether a request carries a credential that a server's log would show: the key
-// of Weave's exporters, an upload's ticket, or a download's ticket in the query.
+// of Weave's exporters, an upload's ticket, a download's ticket in the query, or an assertion or code in
+// the query of a door of sign-in.
 func HasUnhidden(r *http.Request) bool {
 	for _, name := range unhiddenHeaders {
 		if _, ok := r.Header[name]; ok {
 			return true
 		}
 	}
-	return r.URL.RawQuery != "" && strings.Contains(r.URL.RawQuery, ticketParameter)
+	return r.URL.RawQuery != "" && (strings.Contains(r.URL.RawQuery, ticketParameter) || isSecretive(r.URL.Path))
 }
 
 // Withhold returns a copy of the request, with REDACTED in place of such credentials, and what it
@@ -46,6 +59,13 @@ func Withhold(r *http.Request) (*http.Request, *Withheld) {
 			held.headers[i] = values
 			bare.Header[name] = []string{redacted}
 		}
+	}
+	if r.URL.RawQuery != "" && isSecretive(r.URL.Path) {
+		held.query, held.whole = r.URL.RawQuery, true
+		bare.URL.RawQuery = redacted
+		before, _, _ := strings.Cut(r.RequestURI, "?")
+		bare.RequestURI = before + "?" + redacted
+		return bare, held
 	}
 	if before, ticket, ok := strings.Cut(r.URL.RawQuery, ticketParameter); ok {
 		held.ticket, held.inQuery = ticket, true
@@ -64,6 +84,10 @@ func (held *Withheld) Restore(r *http.Request) {
 		if values := r.Header[name]; held.headers[i] != nil && len(values) == 1 && values[0] == redacted {
 			r.Header[name] = held.headers[i]
 		}
+	}
+	if held.whole && r.URL.RawQuery == redacted {
+		r.URL.RawQuery = held.query
+		r.RequestURI = strings.TrimSuffix(r.RequestURI, redacted) + held.query
 	}
 	if held.inQuery {
 		r.URL.RawQuery = held.restoreTicket(r.URL.RawQuery)

@@ -622,7 +622,7 @@ func TestTokenRequests(t *testing.T) {
 		"20 MiB":                {"POST", "/oidc/token", form, grant + "&assertion=" + strings.Repeat("a", 20<<20), 0, ""},
 		"GET":                   {"GET", "/oidc/token?" + grant + "&" + with(), "", "", 405, ""},
 		"PUT":                   {"PUT", "/oidc/token", form, grant + "&" + with(), 405, ""},
-		"slash":                 {"POST", "/oidc/token/", form, grant + "&" + with(), 404, ""},
+		"slash":                 {"POST", "/oidc/token/", form, grant + "&" + with(), 400, ""},
 		"another door's prefix": {"POST", "/oidc/tokens", form, grant + "&" + with(), 404, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

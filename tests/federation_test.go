@@ -477,7 +477,7 @@ func TestFederationConfiguration(t *testing.T) {
 		"negative lifetime":   {"access_token {\n lifetime -1h\n}", "lifetime"},
 		"clear text":          {"jwt_issuer http://idp.acme.test", "https"},
 		"other scheme":        {"jwt_issuer ftp://127.0.0.1", "https"},
-		"user information":    {"jwt_issuer https://user:secret@idp.acme.test", "idp.acme.test"},
+		"user information":    {"jwt_issuer https://user:secret@idp.acme.test", "password"},
 		"query":               {"jwt_issuer https://idp.acme.test/?a=b", "idp.acme.test"},
 		"fragment":            {"jwt_issuer https://idp.acme.test/#a", "idp.acme.test"},
 		"no host":             {"jwt_issuer https:///a", "issuer"},
@@ -507,7 +507,7 @@ func TestFederationConfiguration(t *testing.T) {
 			if err == nil || !strings.Contains(out, c.says) {
 				t.Errorf("validate: %v; want an error that says %q:\n%s", err, c.says, out)
 			}
-			if strings.Contains(out, "secret") {
+			if name == "user information" && strings.Contains(out, "secret") {
 				t.Error("a password is printed")
 			}
 		})

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/keys/jws"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/remote"
 )
 
@@ -76,21 +78,59 @@ func (s *Service) checkKeys(ctx context.Context, t *TrustedIssuer) []Check {
 	if err != nil {
 		return append(checks, Check{"keys", "fault", err.Error()})
 	}
-	var kinds []string
-	for _, key := range set.Keys() {
-		for _, algorithm := range key.Algorithms() {
-			if allowed := t.allowed(); len(allowed) > 0 && !slices.Contains(allowed, algorithm) {
-				continue
-			}
-			if !slices.Contains(kinds, string(algorithm)) {
-				kinds = append(kinds, string(algorithm))
-			}
-		}
-	}
-	if len(kinds) == 0 {
+	usable := t.usable(set)
+	if len(usable) == 0 {
 		return append(checks, Check{"keys", "fault", fmt.Sprintf("%d keys, none for an algorithm that is allowed here: %s", set.Len(), joined(t.allowed()))})
 	}
-	return append(checks, Check{"keys", "ok", fmt.Sprintf("%d keys, for %s", set.Len(), strings.Join(kinds, ", "))})
+	return append(checks, Check{"keys", "ok", fmt.Sprintf("%d: %s", len(usable), strings.Join(usable[:min(len(usable), maxNamed)], "; "))})
+}
+
+// maxNamed bounds how many keys or service accounts one line names.
+const maxNamed = 20
+
+// usable lists the keys that can verify an assertion of the issuer, each with its algorithms.
+func (t *TrustedIssuer) usable(set *jws.KeySet) []string {
+	var usable []string
+	for _, key := range set.Keys() {
+		algorithms := key.Algorithms()
+		if allowed := t.allowed(); len(allowed) > 0 {
+			algorithms = slices.DeleteFunc(algorithms, func(a jws.Algorithm) bool { return !slices.Contains(allowed, a) })
+		}
+		if len(algorithms) > 0 {
+			usable = append(usable, fmt.Sprintf("%q for %s", key.ID(), joined(algorithms)))
+		}
+	}
+	return usable
+}
+
+// IssuerChecks says of every trusted issuer how its keys stand, without asking it.
+func (s *Service) IssuerChecks(ctx context.Context) ([]Check, error) {
+	issuers, err := s.Issuers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	checks := make([]Check, 0, len(issuers))
+	for i := range issuers {
+		checks = append(checks, s.checkStatus(&issuers[i].TrustedIssuer))
+	}
+	return checks, nil
+}
+
+func (s *Service) checkStatus(t *TrustedIssuer) Check {
+	name := "issuer " + t.URL
+	set, err := s.KeySets.of(t)
+	if err != nil {
+		return Check{name, "fault", err.Error()}
+	}
+	switch status := set.Status(); {
+	case status.Usable && status.LastError != nil:
+		return Check{name, "warning", fmt.Sprintf("%d keys from %s go on counting, but fetching fails: %v", status.Keys, status.LastSuccess.UTC().Format(time.RFC3339), status.LastError)}
+	case status.Usable:
+		return Check{name, "ok", fmt.Sprintf("%d keys", status.Keys)}
+	case status.LastError != nil:
+		return Check{name, "fault", fmt.Sprintf("its keys cannot be had: %v", status.LastError)}
+	}
+	return Check{name, "ok", "not asked for its keys yet; `iam doctor issuer " + t.URL + "` asks it"}
 }
 
 func joined[T ~string](list []T) string {
@@ -100,9 +140,6 @@ func joined[T ~string](list []T) string {
 	}
 	return cmp.Or(strings.Join(texts, ", "), "all asymmetric ones")
 }
-
-// maxRelying bounds how many service accounts one diagnosis names.
-const maxRelying = 20
 
 func (s *Service) checkRelying(ctx context.Context, t *TrustedIssuer) ([]Check, error) {
 	var names []string
@@ -126,7 +163,7 @@ func (s *Service) checkRelying(ctx context.Context, t *TrustedIssuer) ([]Check, 
 	slices.Sort(names)
 	detail := fmt.Sprintf("%d rely on it", len(names))
 	if len(names) > 0 {
-		shown := names[:min(len(names), maxRelying)]
+		shown := names[:min(len(names), maxNamed)]
 		detail += ": " + strings.Join(shown, ", ")
 	}
 	if t.forWorkloads() {

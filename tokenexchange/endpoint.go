@@ -142,6 +142,8 @@ func checkForm(form url.Values) error {
 		return &oauthError{status: http.StatusBadRequest, code: "unsupported_grant_type", description: "The only grant here is " + grantType + "."}
 	case form.Get("assertion") == "":
 		return invalidRequest("The parameter assertion is missing.")
+	case form.Has("client_secret") || form.Has("client_assertion"):
+		return invalidRequest("Clients do not authenticate here: the assertion says who is calling. Leave client_secret and client_assertion out.")
 	case form.Get("scope") != "":
 		return &oauthError{status: http.StatusBadRequest, code: "invalid_scope", description: "There are no scopes here: leave the parameter out. What a token may do follows from whom it stands for."}
 	}

@@ -194,13 +194,22 @@ func (s *Service) deleteSigningKey(ctx context.Context, r request) (any, error) 
 	return done("signing key %s deleted; access tokens that it signed ended with it", r.Target)
 }
 
+// TokenExplanation says why a token counts or not, check by check.
+type TokenExplanation struct {
+	Done
+	Accepted bool                  `json:"accepted"`
+	Reason   iam.Reason            `json:"reason,omitempty"`
+	Checks   []tokenexchange.Check `json:"checks"`
+}
+
 // explainToken says check by check why a token counts or not. The token is in no answer.
 func (s *Service) explainToken(ctx context.Context, token string) (any, error) {
 	token = strings.TrimSpace(token)
 	if token == "" {
 		return nil, iam.Invalidf("the file holds no token")
 	}
-	return s.tokens.Explain(ctx, iam.NewSecret(token)), nil
+	x := s.tokens.Explain(ctx, iam.NewSecret(token))
+	return TokenExplanation{Done{x.Verdict}, x.Accepted, x.Reason, x.Checks}, nil
 }
 
 // DoctorIssuer checks an issuer from here: its discovery document, its keys, and who relies on it.

@@ -83,6 +83,8 @@ func ValidIssuerURL(s string) error {
 		return iam.Invalidf("the issuer is empty: write its URL exactly as it stands in the `iss` of its tokens")
 	case len(s) > maxURLBytes:
 		return iam.Invalidf("the issuer has %d bytes, the limit is %d", len(s), maxURLBytes)
+	case strings.Contains(s, "@"): // it may be a password, which no message repeats
+		return iam.Invalidf("the issuer's URL holds a user name or a password: write it exactly as it stands in the `iss` of its tokens, such as https://acme.okta.com")
 	case err != nil:
 		return iam.Invalidf("the issuer %s is no URL with a host alone: write it exactly as it stands in the `iss` of its tokens, such as https://acme.okta.com, without user name or fragment", quote(s))
 	case strings.Contains(s, "?"):
