@@ -53,6 +53,8 @@ type Set struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 
+	reporting sync.Mutex // one Report at a time
+
 	mu         sync.Mutex
 	closed     bool
 	keys       *jws.KeySet // of the last fetch that succeeded; nil before
@@ -216,6 +218,8 @@ func (s *Set) fly(f *flight) {
 		got, err = s.fetch()
 	}()
 	if s.config.Report != nil {
+		s.reporting.Lock()
+		defer s.reporting.Unlock()
 		s.config.Report(event)
 	}
 }
