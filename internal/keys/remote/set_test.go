@@ -566,8 +566,19 @@ func TestClockThatJumps(t *testing.T) {
 			t.Error("a key was used that was removed long ago")
 		}
 		wantKey(t, s, first)
-		jump.Store(int64(-time.Hour)) // backwards: nothing hangs, nothing is lost
+		// Backwards: nothing hangs, nothing is lost, and keys are fetched as ever.
+		synctest.Wait()
+		_, before := i.requests()
+		jump.Store(int64(-time.Hour))
 		wantKey(t, s, first)
+		synctest.Wait()
+		if _, after := i.requests(); after != before+1 {
+			t.Errorf("%d fetches", after-before)
+		}
+		third := newKey(t)
+		i.publish(first, third)
+		time.Sleep(minInterval)
+		wantKey(t, s, third)
 	})
 }
 
