@@ -161,7 +161,7 @@ var (
 	issuerOptions = []option{
 		{name: "audience", usage: "an audience to accept in place of the organization's name and wandb", kind: listOption},
 		{name: "algorithm", usage: "an algorithm that its keys may sign with, such as RS256", kind: listOption},
-		{name: "subject-claim", usage: "the claim that says whom an assertion is about, in place of sub"},
+		{name: "subject", usage: "whom an assertion is about: email, if people are numbered in sub, or 'claim NAME'"},
 		{name: "preset", usage: "github_actions, gitlab, kubernetes, google, aws, azure or buildkite"},
 		{name: "keys-url", usage: "the address of its key set, if it has no discovery document"},
 		{name: "keys", usage: "a file with its key set, if it cannot be reached from the gateway", kind: fileOption},

@@ -24,8 +24,9 @@ type JWTIssuer struct {
 	Audience []string `json:"audience,omitempty"`
 	// Algorithms lists those that its keys may sign with. Default: the asymmetric ones of its key set.
 	Algorithms []string `json:"algorithms,omitempty"`
-	// Subject is `email`, or `claim NAME` for the claim that says whom an assertion is about in place
-	// of `sub`. Default: email.
+	// Subject says whom an assertion is about: without it the claim `sub`, which is a person's e-mail
+	// address or a service account's subject; `email` if people are numbered in `sub` and known by the
+	// verified claim `email`; `claim NAME` for another claim.
 	Subject string `json:"subject,omitempty"`
 	// Preset names what kind of workloads the issuer vouches for: github_actions, gitlab, kubernetes,
 	// google, aws, azure or buildkite. Such an issuer vouches for service accounts only.
@@ -136,20 +137,13 @@ func (i *JWTIssuer) check() error {
 
 // trusted is the issuer without what stands in files.
 func (i *JWTIssuer) trusted() (tokenexchange.TrustedIssuer, error) {
-	t := tokenexchange.TrustedIssuer{URL: i.URL, Audiences: i.Audience, Preset: i.Preset, KeysURL: i.KeysURL}
+	t := tokenexchange.TrustedIssuer{URL: i.URL, Audiences: i.Audience, Subject: i.Subject, Preset: i.Preset, KeysURL: i.KeysURL}
 	for _, name := range i.Algorithms {
 		algorithm, err := jws.ParseAlgorithm(name)
 		if err != nil {
 			return t, fmt.Errorf("jwt_issuer %s: algorithms: %w", i.URL, err)
 		}
 		t.Algorithms = append(t.Algorithms, algorithm)
-	}
-	claim, isClaim := strings.CutPrefix(i.Subject, "claim ")
-	switch {
-	case isClaim && claim != "" && !strings.Contains(claim, " "):
-		t.SubjectClaim = claim
-	case i.Subject != "" && i.Subject != "email":
-		return t, iam.Invalidf("jwt_issuer %s: subject %q is neither `email` nor `claim NAME`", i.URL, i.Subject)
 	}
 	return t, nil
 }

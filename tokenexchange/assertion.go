@@ -69,12 +69,8 @@ func checkType(t *jws.Token) error {
 // readProof reads the claims that say who, when and for how long.
 func readProof(c jws.Claims, trust *TrustedIssuer) (*proof, error) {
 	p := &proof{issuer: trust.URL}
-	name := trust.SubjectClaim
-	if name == "" {
-		name = "sub"
-	}
 	var err error
-	if p.subject, err = requiredText(c, name); err != nil {
+	if p.subject, err = requiredText(c, trust.subjectClaim()); err != nil {
 		return nil, err
 	}
 	if p.id, _, err = optionalText(c, "jti"); err != nil {

@@ -141,17 +141,15 @@ func TestClockBounds(t *testing.T) {
 	h := newHouse(t)
 	now := h.now.Load()
 	for name, c := range map[string]map[string]any{
-		"expired 59 s ago":         {"iat": now - 200, "exp": now - 59},
-		"valid in 60 s":            {"nbf": now + 60},
-		"issued 60 s ahead":        {"iat": now + 60},
-		"exactly 24 h":             {"iat": now, "exp": now + 86400},
-		"24 h from now, no iat":    {"iat": nil, "exp": now + 86400},
-		"fractions of a second":    {"exp": float64(now) + 100.5},
-		"list of audiences":        {"aud": []string{"other", "wandb"}},
-		"the common audience":      {"aud": "wandb"},
-		"verified address":         {"email_verified": true},
-		"numbered person verified": {"sub": "00u123", "email": "alice@acme.test", "email_verified": true},
-		"numbered, Entra":          {"sub": "AAAAx", "email": "alice@acme.test", "xms_edov": true},
+		"expired 59 s ago":      {"iat": now - 200, "exp": now - 59},
+		"valid in 60 s":         {"nbf": now + 60},
+		"issued 60 s ahead":     {"iat": now + 60},
+		"exactly 24 h":          {"iat": now, "exp": now + 86400},
+		"24 h from now, no iat": {"iat": nil, "exp": now + 86400},
+		"fractions of a second": {"exp": float64(now) + 100.5},
+		"list of audiences":     {"aud": []string{"other", "wandb"}},
+		"the common audience":   {"aud": "wandb"},
+		"verified address":      {"email_verified": true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h.t = t
@@ -186,9 +184,21 @@ func TestAccessTokenExpires(t *testing.T) {
 	}
 }
 
-// TestUnverifiedAddress is J12: without a word of the issuer, an address in `email` counts for nothing.
-func TestUnverifiedAddress(t *testing.T) {
-	h := newHouse(t)
+// TestSubjectByAddress is J12: an address in `email` counts only with `subject email`, and only if the
+// issuer vouches for it.
+func TestSubjectByAddress(t *testing.T) {
+	numbered := map[string]any{"sub": "00u123", "email": "alice@acme.test", "email_verified": true}
+	strict := newHouse(t)
+	if got := strict.refusal(strict.assertion(numbered)); got != ReasonSubject {
+		t.Errorf("beside a subject that is no address: refused as %s", got)
+	}
+	h := newHouse(t, func(c *Config) { c.Issuers[0].Subject = "email" })
+	h.exchange(h.assertion(numbered))
+	h.exchange(h.assertion(map[string]any{"sub": "AAAAx", "email": "alice@acme.test", "xms_edov": true}))
+	h.exchange(h.assertion(nil)) // an address in sub counts as before
+	if got := h.refusal(h.assertion(map[string]any{"sub": "bob@acme.test", "email": "alice@acme.test", "email_verified": true})); got != ReasonSubject {
+		t.Errorf("a subject that is another's address: refused as %s", got)
+	}
 	for name, c := range map[string]map[string]any{
 		"nothing said": {"sub": "00u1", "email": "alice@acme.test"},
 		"false":        {"sub": "00u1", "email": "alice@acme.test", "email_verified": false},
@@ -249,12 +259,12 @@ func TestAlgorithmsOfTheIssuer(t *testing.T) {
 }
 
 func TestSubjectClaim(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Issuers[0].SubjectClaim = "login" })
+	h := newHouse(t, func(c *Config) { c.Issuers[0].Subject = "claim login" })
 	h.exchange(h.assertion(map[string]any{"sub": "x", "login": "alice@acme.test"}))
 	if got := h.refusal(h.assertion(nil)); got != ReasonBadClaims {
 		t.Errorf("without the claim: refused as %s", got)
 	}
-	verified := newHouse(t, func(c *Config) { c.Issuers[0].SubjectClaim = "email" })
+	verified := newHouse(t, func(c *Config) { c.Issuers[0].Subject = "claim email" })
 	verified.exchange(verified.assertion(map[string]any{"email": "alice@acme.test", "email_verified": true}))
 	if got := verified.refusal(verified.assertion(map[string]any{"email": "alice@acme.test"})); got != ReasonUnverified {
 		t.Errorf("an address that nobody vouches for: refused as %s", got)
@@ -292,7 +302,7 @@ func TestRuleByAddress(t *testing.T) {
 	h := newHouse(t)
 	h.account(directory.NewServiceAccount{Name: "gcp", Team: h.vision, Issuer: issuerURL, Claims: map[string]string{"email": "t@acme.test"}})
 	h.exchange(h.assertion(map[string]any{"sub": "1", "email": "t@acme.test", "email_verified": true}))
-	if got := h.refusal(h.assertion(map[string]any{"sub": "1", "email": "t@acme.test"})); got != ReasonUnverified {
+	if got := h.refusal(h.assertion(map[string]any{"sub": "1", "email": "t@acme.test"})); got != ReasonSubject {
 		t.Errorf("refused as %s", got)
 	}
 }
@@ -449,8 +459,8 @@ func TestIssuersAreChecked(t *testing.T) {
 		"algorithm HS256":      {URL: issuerURL, Algorithms: []jws.Algorithm{"HS256"}},
 		"preset unknown":       {URL: issuerURL, Preset: "jenkins"},
 		"preset of another":    {URL: issuerURL, Preset: "github_actions"},
-		"subject the audience": {URL: issuerURL, SubjectClaim: "aud"},
-		"subject a branch":     {URL: "https://token.actions.githubusercontent.com", SubjectClaim: "ref"},
+		"subject the audience": {URL: issuerURL, Subject: "claim aud"},
+		"subject a branch":     {URL: "https://token.actions.githubusercontent.com", Subject: "claim ref"},
 		"plain http":           {URL: "http://idp.acme.test"},
 		"with a user":          {URL: "https://a@idp.acme.test"},
 	} {

@@ -22,7 +22,7 @@ const refusedMessage = "The identity token was not accepted: its issuer, audienc
 
 // refused is how a refusal of an assertion reads outside; the reason stays inside.
 func refused(err error) error {
-	return &iam.Error{Kind: iam.KindUnauthenticated, Reason: ReasonRefused, Message: refusedMessage, Err: err}
+	return &iam.Error{Kind: iam.KindUnauthenticated, Reason: directory.ReasonUnknownCredential, Message: refusedMessage, Err: err}
 }
 
 // IsForeign reports whether err refuses a token because it is neither an access token of the gateway's

@@ -23,9 +23,10 @@ type TrustedIssuer struct {
 	// Algorithms are those that its keys may sign with. Empty stands for all asymmetric ones, each key
 	// only with its own.
 	Algorithms []jws.Algorithm `json:"algorithms,omitempty"`
-	// SubjectClaim is the claim that says whom an assertion is about. Empty stands for `sub`, which may
-	// be a person's e-mail address (FED-21).
-	SubjectClaim string `json:"subject_claim,omitempty"`
+	// Subject says which claim tells whom an assertion is about: empty for `sub`, which is a person's
+	// e-mail address (FED-21) or a service account's subject; `email` if people are numbered in `sub`,
+	// whose verified claim `email` then counts; or `claim NAME`.
+	Subject string `json:"subject,omitempty"`
 	// Preset is what kind of workloads the issuer vouches for; empty for none in particular.
 	Preset string `json:"preset,omitempty"`
 	// KeysURL is where its key set is, for an issuer without a discovery document.
@@ -75,7 +76,10 @@ func (t *TrustedIssuer) Check() error {
 	if _, err := t.roots(); err != nil {
 		return err
 	}
-	return t.checkPreset()
+	if err := t.checkPreset(); err != nil {
+		return err
+	}
+	return t.checkSubject()
 }
 
 // checkPreset holds the issuer to what its preset knows.
@@ -90,10 +94,29 @@ func (t *TrustedIssuer) checkPreset() error {
 			return iam.Invalidf("preset %s is not for the issuer %s: %s", p.name, t.URL, p.issuer)
 		}
 	}
-	if t.SubjectClaim == "" {
-		return nil
+	return nil
+}
+
+// bySubjectEmail is the Subject that goes on to the verified address where `sub` is none.
+const bySubjectEmail = "email"
+
+// subjectClaim is the claim that says whom an assertion is about.
+func (t *TrustedIssuer) subjectClaim() string {
+	if claim, ok := strings.CutPrefix(t.Subject, "claim "); ok {
+		return claim
 	}
-	return checkSubjectClaim(t.preset(), t.SubjectClaim)
+	return "sub"
+}
+
+func (t *TrustedIssuer) checkSubject() error {
+	claim, ok := strings.CutPrefix(t.Subject, "claim ")
+	switch {
+	case t.Subject == "" || t.Subject == bySubjectEmail:
+		return nil
+	case !ok || claim == "" || strings.Contains(claim, " "):
+		return iam.Invalidf("the issuer %s: subject %.80q is neither `email` nor `claim NAME`", t.URL, t.Subject)
+	}
+	return checkSubjectClaim(t.preset(), claim)
 }
 
 // preset returns what is known of the issuer's workloads: the preset that was named, else the one that

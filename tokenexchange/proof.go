@@ -14,7 +14,8 @@ import (
 )
 
 // The reasons for which a token is refused, in the order of the checks. They stand in events and
-// explanations; outside, every definite refusal of an assertion reads the same.
+// explanations; outside, every definite refusal of an assertion reads the same, and like that of an
+// unknown API key.
 const (
 	ReasonForeign     iam.Reason = "foreign_token"       // not one of ours, nor of an issuer that is trusted
 	ReasonWrongType   iam.Reason = "wrong_token_type"    // a JWT for another purpose
@@ -27,7 +28,6 @@ const (
 	ReasonExpired     iam.Reason = "token_expired"       // too late
 	ReasonNotYetValid iam.Reason = "token_not_yet_valid" // too early
 	ReasonRevoked     iam.Reason = "token_revoked"       // ended by an administrator
-	ReasonRefused     iam.Reason = "assertion_refused"   // what is said outside of all of the above
 	ReasonClient      iam.Reason = "client_id_mismatch"  // the request names another client than the assertion
 )
 

@@ -62,11 +62,12 @@ func matches(c jws.Claims, rule map[string]string) bool {
 	return len(rule) > 0
 }
 
-// findPerson finds the person whose e-mail address the subject is. A subject that is no address is
-// followed to the claim `email`, which then must be verified: many issuers number people in `sub`.
+// findPerson finds the person whose e-mail address the subject is. With `subject email`, a subject that
+// is no address leads on to the claim `email`, which then must be verified: many issuers number people
+// in `sub`.
 func (s *Service) findPerson(ctx context.Context, v *hotcache.View, trust *TrustedIssuer, subject string, c jws.Claims) (iam.PrincipalRef, error) {
-	address, demanded := subject, trust.SubjectClaim == "email"
-	if trust.SubjectClaim == "" && !strings.Contains(subject, "@") {
+	address, demanded := subject, trust.subjectClaim() == "email"
+	if trust.Subject == bySubjectEmail && !strings.Contains(subject, "@") {
 		email, ok, err := optionalText(c, "email")
 		if err != nil {
 			return iam.PrincipalRef{}, err

@@ -51,14 +51,13 @@ type request struct {
 	Add         []string `json:"add"`
 	Remove      []string `json:"remove"`
 
-	Audience     []string `json:"audience"`
-	Algorithm    []string `json:"algorithm"`
-	SubjectClaim *string  `json:"subject_claim"`
-	Preset       *string  `json:"preset"`
-	KeysURL      *string  `json:"keys_url"`
-	Keys         *string  `json:"keys"`
-	Roots        *string  `json:"tls_ca"`
-	Before       *string  `json:"before"`
+	Audience  []string `json:"audience"`
+	Algorithm []string `json:"algorithm"`
+	Preset    *string  `json:"preset"`
+	KeysURL   *string  `json:"keys_url"`
+	Keys      *string  `json:"keys"`
+	Roots     *string  `json:"tls_ca"`
+	Before    *string  `json:"before"`
 }
 
 // Done is the answer to a call that changed something.

@@ -65,7 +65,7 @@ func (r *request) describeIssuer(t *tokenexchange.TrustedIssuer) error {
 	for _, option := range []struct {
 		from *string
 		into *string
-	}{{r.SubjectClaim, &t.SubjectClaim}, {r.Preset, &t.Preset}, {r.KeysURL, &t.KeysURL}, {r.Roots, &t.Roots}} {
+	}{{r.Subject, &t.Subject}, {r.Preset, &t.Preset}, {r.KeysURL, &t.KeysURL}, {r.Roots, &t.Roots}} {
 		if option.from != nil {
 			*option.into = *option.from
 		}
@@ -102,12 +102,12 @@ func (s *Service) listIssuers(ctx context.Context, r request) (any, error) {
 }
 
 func issuerRow(i tokenexchange.Issuer) IssuerRow {
-	row := IssuerRow{URL: i.URL, Source: "record", Preset: i.Preset, Audiences: i.Audiences, Algorithms: i.Algorithms, Subject: "email", Keys: "discovery"}
+	row := IssuerRow{URL: i.URL, Source: "record", Preset: i.Preset, Audiences: i.Audiences, Algorithms: i.Algorithms, Subject: i.Subject, Keys: "discovery"}
 	if i.Configured {
 		row.Source = "configuration"
 	}
-	if i.SubjectClaim != "" {
-		row.Subject = "claim " + i.SubjectClaim
+	if row.Subject == "" {
+		row.Subject = "claim sub"
 	}
 	switch {
 	case len(i.TrustedIssuer.Keys) > 0:

@@ -144,7 +144,10 @@ func (s *Set) look(kid string, landed *flight) (*jws.KeySet, *flight, error) {
 	defer s.mu.Unlock()
 	now := s.now()
 	usable := s.usable(now)
-	if usable && (s.keys.Has(kid) || s.unknown[kid] || len(kid) > maxKeyIDBytes) {
+	// What the last fetch did not find is settled until the next may begin: the issuer may publish it by
+	// then, and whoever asks again is answered by a fetch of its own.
+	settled := s.unknown[kid] && (landed != nil || s.pause(now) > 0)
+	if usable && (s.keys.Has(kid) || settled || len(kid) > maxKeyIDBytes) {
 		if wait := s.refresh(now); wait != nil && landed == nil {
 			return nil, wait, nil
 		}

@@ -251,12 +251,22 @@ func TestUnknownKeyIsDefiniteOnlyAfterAFetchForIt(t *testing.T) {
 		time.Sleep(minInterval)
 		wantUnknown(t, s, "other")
 		wantRequests(t, i, 1, 4)
+		// An issuer that signs with a key before it publishes it is believed with the next fetch.
+		hasty := newKey(t)
+		time.Sleep(minInterval)
+		wantUnknown(t, s, hasty.ID())
+		i.publish(k, late, hasty)
+		wantUnknown(t, s, hasty.ID())
+		wantRequests(t, i, 1, 5)
+		time.Sleep(minInterval)
+		wantKey(t, s, hasty)
+		wantRequests(t, i, 1, 6)
 		// A token that names no key can be from any.
-		if keys, err := s.Keys(t.Context(), ""); err != nil || keys.Len() != 2 {
+		if keys, err := s.Keys(t.Context(), ""); err != nil || keys.Len() != 3 {
 			t.Error(keys.Len(), err)
 		}
 		wantUnknown(t, s, strings.Repeat("x", 10_000)) // no token has such an id: not worth a fetch
-		wantRequests(t, i, 1, 4)
+		wantRequests(t, i, 1, 6)
 	})
 }
 
