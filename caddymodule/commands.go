@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -89,14 +91,16 @@ var iamVerbs = []verb{
 	{noun: "service-account", name: "create", args: "NAME", short: "Add a service account", options: []option{
 		{name: "team", usage: "the team it is limited to"},
 		{name: "default-team", usage: "for one of the whole organization: where work goes that names no entity"},
-		{name: "subject", usage: "the subject of its assertions, for one that signs in with them instead of keys"},
-		{name: "issuer", usage: "the issuer of its assertions"}}},
+		{name: "issuer", usage: "for one that signs in with assertions instead of keys: their issuer"},
+		{name: "subject", usage: "and their subject"},
+		{name: "claim", usage: "or instead a claim that they have, as NAME=VALUE; all that are given must hold", kind: listOption}}},
 	{noun: "service-account", name: "list", short: "List service accounts", columns: serviceAccountColumns},
 	{noun: "service-account", name: "get", args: "NAME", short: "Show a service account", columns: serviceAccountColumns},
 	{noun: "service-account", name: "set", args: "NAME", short: "Change a service account", options: []option{
 		{name: "default-team", usage: "where work goes that names no entity"},
 		{name: "issuer", usage: "the issuer of its assertions"},
 		{name: "subject", usage: "the subject of its assertions"},
+		{name: "claim", usage: "a claim that its assertions have, as NAME=VALUE; replaces all, and \"\" leaves none", kind: listOption},
 		{name: "active", usage: "false ends access at once, true gives it back", kind: switchOption}}},
 	{noun: "service-account", name: "delete", args: "NAME", short: "Remove a service account, with its keys"},
 
@@ -136,7 +140,7 @@ var (
 	}
 	userColumns           = []string{"username", "email", "name", "role", "models_seat", "weave_seat", "active", "teams"}
 	projectColumns        = []string{"entity", "name", "visibility", "owner", "members"}
-	serviceAccountColumns = []string{"name", "team", "default_team", "subject", "issuer", "active"}
+	serviceAccountColumns = []string{"name", "team", "default_team", "issuer", "subject", "claims", "active"}
 	roleColumns           = []string{"name", "inherits", "permissions", "description"}
 	keyColumns            = []string{"id", "owner", "name", "created"}
 )
@@ -276,6 +280,9 @@ func printRows(w io.Writer, columns []string, rows []map[string]any) error {
 		cells := make([]string, len(columns))
 		for i, name := range columns {
 			cells[i] = cell(row[name])
+			if claims, ok := row[name].(map[string]any); ok && name == "claims" {
+				cells[i] = claimsCell(claims)
+			}
 		}
 		fmt.Fprintln(table, strings.Join(cells, "\t"))
 	}
@@ -310,6 +317,15 @@ func cell(value any) string {
 	default:
 		return fmt.Sprint(value)
 	}
+}
+
+// claimsCell prints claims as they are given to --claim. Their names are anybody's, such as user.
+func claimsCell(claims map[string]any) string {
+	parts := make([]string, 0, len(claims))
+	for _, name := range slices.Sorted(maps.Keys(claims)) {
+		parts = append(parts, name+"="+cell(claims[name]))
+	}
+	return strings.Join(parts, ",")
 }
 
 func firstOf(m map[string]any, names ...string) any {

@@ -196,6 +196,18 @@ func TestCommands(t *testing.T) {
 	p.mustIAM("service-account", "set", "ci-vision", "--active=false")
 	allowed("vision/team", bot, 401, "deactivated account")
 	p.mustIAM("service-account", "delete", "ci-vision")
+	text := p.mustIAM("service-account", "create", "gh", "--team", "vision", "--issuer", "https://ci.example", "--claim", "repository=acme/detector", "--claim", "user=a=b")
+	if !strings.Contains(text, "needs no key") || strings.Contains(text, "iam key create") {
+		t.Errorf("creating an external service account says %q", text)
+	}
+	if list := p.mustIAM("service-account", "get", "gh"); !strings.Contains(list, "repository=acme/detector,user=a=b") {
+		t.Errorf("the claims are shown as %s", list)
+	}
+	p.mustIAM("service-account", "set", "gh", "--claim", "", "--subject", "repo:acme/detector")
+	if list := p.mustIAM("service-account", "list"); !strings.Contains(list, "repo:acme/detector") || strings.Contains(list, "a=b") {
+		t.Errorf("the subject is shown as %s", list)
+	}
+	p.mustIAM("service-account", "delete", "gh")
 	allowed("vision/team", bot, 401, "deleted account")
 
 	p.mustIAM("project", "create", "speech/notes", "--visibility", "public", "--owner", "bob")
@@ -247,6 +259,8 @@ func TestCommandsSayWhatIsWrong(t *testing.T) {
 		{[]string{"project", "set", "vision/restricted", "--visibility", "open"}, "team"},
 		{[]string{"project", "get", "vision/none"}, "vision/none"},
 		{[]string{"service-account", "create", "x", "--team", "nowhere"}, "nowhere"},
+		{[]string{"service-account", "create", "x", "--team", "vision", "--issuer", "https://ci.example", "--claim", "repository"}, "NAME=VALUE"},
+		{[]string{"service-account", "create", "x", "--team", "vision", "--issuer", "https://ci.example", "--claim", "sub=repo:acme/*"}, "wildcard"},
 		{[]string{"key", "create", "--owner", "alice"}, "--name"},
 		{[]string{"key", "create", "--owner", "ci-vision", "--name", "x"}, "service_account:ci-vision"},
 		{[]string{"key", "create", "--name", "x"}, "--owner"},

@@ -40,6 +40,7 @@ type request struct {
 	DefaultTeam *string  `json:"default_team"`
 	Issuer      *string  `json:"issuer"`
 	Subject     *string  `json:"subject"`
+	Claim       []string `json:"claim"`
 	Visibility  *string  `json:"visibility"`
 	Owner       *string  `json:"owner"`
 	Inherits    *string  `json:"inherits"`

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"strings"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
@@ -137,13 +138,43 @@ func (s *Service) createServiceAccount(ctx context.Context, r request) (any, err
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.directory.CreateServiceAccount(ctx, directory.NewServiceAccount{
-		Name: r.Target, Team: value(team), DefaultTeam: value(defaultTeam), Issuer: text(r.Issuer), Subject: text(r.Subject),
+	claims, err := claimsOf(r.Claim)
+	if err != nil {
+		return nil, err
+	}
+	made, err := s.directory.CreateServiceAccount(ctx, directory.NewServiceAccount{
+		Name: r.Target, Team: value(team), DefaultTeam: value(defaultTeam), Issuer: text(r.Issuer), Subject: text(r.Subject), Claims: value(claims),
 	})
 	if err != nil {
 		return nil, err
 	}
+	if made.After.Federated() {
+		return done("service account %s created; it signs in with the assertions of %s that it names, and needs no key", r.Target, made.After.Issuer)
+	}
 	return done("service account %s created; `iam key create --owner service_account:%s --name LABEL` makes a key for it", r.Target, r.Target)
+}
+
+// claimsOf reads NAME=VALUE of every claim: nil if none was given, no claims for one that is empty.
+// The name ends at the first =, as values have them more often than names.
+func claimsOf(options []string) (*map[string]string, error) {
+	if options == nil {
+		return nil, nil
+	}
+	claims := make(map[string]string, len(options))
+	if len(options) == 1 && options[0] == "" {
+		return &claims, nil
+	}
+	for _, option := range options {
+		name, value, ok := strings.Cut(option, "=")
+		if !ok {
+			return nil, iam.Invalidf("a claim is given as NAME=VALUE, such as `--claim repository=acme/detector`, and %q has no =", option)
+		}
+		if _, twice := claims[name]; twice {
+			return nil, iam.Invalidf("the claim %q is given twice, and has one value", name)
+		}
+		claims[name] = value
+	}
+	return &claims, nil
 }
 
 func (s *Service) setServiceAccount(ctx context.Context, r request) (any, error) {
@@ -152,6 +183,9 @@ func (s *Service) setServiceAccount(ctx context.Context, r request) (any, error)
 		return nil, err
 	}
 	change := directory.ServiceAccountChange{Issuer: r.Issuer, Subject: r.Subject, Active: r.Active}
+	if change.Claims, err = claimsOf(r.Claim); err != nil {
+		return nil, err
+	}
 	if change.DefaultTeam, err = s.optionalTeam(ctx, r.DefaultTeam); err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@
 //
 // # Records
 //
-// All under "<organization>/", JSON:
+// All under "<space>/", JSON; the space is the organization's name, as it was at first:
 //
 //	user/<user id>                        iam.User, with the person's memberships
 //	team/<team id>                        iam.Team
@@ -24,6 +24,7 @@
 //	entity/<folded name>                  team, user or service account of that name (nameRecord)
 //	email/<folded address>                user
 //	subject/<hash of issuer and subject>  external service account
+//	claim_rules/<hash of issuer>          external service accounts found by claims, with these
 //	project_id/<project id>               entity and name of the project
 //	project_like/<entity id>/<hash>       exact names of the projects that a database could confuse
 //	member/<team id>/<user id>            nothing; lists a team
@@ -48,15 +49,24 @@ import (
 
 // Config is what a Directory needs.
 type Config struct {
-	// Cache is the organization's cache; its space is the organization.
+	// Cache is the cache of the organization's space.
 	Cache *hotcache.Cache
-	// Organization is the organization's name, also the store's space.
+	// Organization is the organization's name, as people and assertions say it.
 	Organization string
+	// Space is the store's space in which the organization's records are; "" means that it is called
+	// like the organization. It stays what it was when the organization is renamed (ORG-11).
+	Space string
 	// HMACKey hashes API keys. Whoever has it and the store still cannot recover keys, but can test
 	// guesses; it is derived from the master key.
 	HMACKey [32]byte
 	// Settings are the deployment's switches. They go into every Facts as they are.
 	Settings authz.Settings
+	// CheckFederation judges whether an external service account may be found by these: an issuer
+	// (exact) with either a subject or claims. It is asked when an account is created, changes them,
+	// or is activated, by whatever way; its error refuses the change, and should be of iam.KindInvalid
+	// and say why and what to do. A change may be decided several times, so it must depend on nothing
+	// else. nil allows what the directory itself allows.
+	CheckFederation func(issuer, subject string, claims map[string]string) error
 	// Now is the clock for creation times; nil means time.Now.
 	Now func() time.Time
 }
@@ -66,7 +76,9 @@ type Config struct {
 type Directory struct {
 	cache        *hotcache.Cache
 	organization string
+	space        string
 	settings     authz.Settings
+	check        func(issuer, subject string, claims map[string]string) error // may be nil
 	now          func() time.Time
 	names        names
 	macs         sync.Pool // of *macState
@@ -82,6 +94,12 @@ func New(c Config) (*Directory, error) {
 	if !iam.ValidName(c.Organization) {
 		return nil, iam.Invalidf("organization %q is not a name: use 1 to 128 of letters, digits and . _ @ -", c.Organization)
 	}
+	if c.Space == "" {
+		c.Space = c.Organization
+	}
+	if !iam.ValidName(c.Space) {
+		return nil, iam.Invalidf("the store's space %q is not a name: use 1 to 128 of letters, digits and . _ @ -", c.Space)
+	}
 	if c.HMACKey == [32]byte{} {
 		return nil, errors.New("directory: the key for hashing API keys is all zero")
 	}
@@ -91,9 +109,11 @@ func New(c Config) (*Directory, error) {
 	d := &Directory{
 		cache:        c.Cache,
 		organization: c.Organization,
+		space:        c.Space,
 		settings:     c.Settings,
+		check:        c.CheckFederation,
 		now:          c.Now,
-		names:        newNames(c.Organization, c.Settings),
+		names:        newNames(c.Space, c.Organization, c.Settings),
 	}
 	d.macs.New = func() any { return &macState{mac: hmac.New(sha256.New, c.HMACKey[:])} }
 	d.lookups.New = func() any { return newPrincipalLookup(d) }
@@ -103,6 +123,13 @@ func New(c Config) (*Directory, error) {
 
 // Organization returns the organization's name.
 func (d *Directory) Organization() string { return d.organization }
+
+// Space returns the store's space in which the organization's records are.
+func (d *Directory) Space() string { return d.space }
+
+// View begins a reading session on the directory's cache, for those that keep what they make of the
+// directory's records with hotcache.Derived: the functions whose names end in In read through it.
+func (d *Directory) View() *hotcache.View { return d.cache.View() }
 
 // macState is a keyed hash that is reset instead of made anew, with room for its text and sum.
 type macState struct {

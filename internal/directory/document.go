@@ -227,6 +227,23 @@ func (r *row) texts(name string) *[]string {
 	return &list
 }
 
+// namedTexts reads an object whose members are all strings, under names of the file's choice.
+func (r *row) namedTexts(name string) *map[string]string {
+	v, ok := r.ask(name, anObject)
+	if !ok {
+		return nil
+	}
+	named := make(map[string]string, len(v.members))
+	for _, m := range v.members {
+		if m.value.kind != aString {
+			r.faultf("%s: %q is %s and must be a string", name, clip(m.name), m.value.kind)
+			continue
+		}
+		named[m.name] = m.value.text
+	}
+	return &named
+}
+
 // rows calls f with every item of a list, and reports whether the list is there.
 func (r *row) rows(name string, f func(i int, item *row)) bool {
 	v, ok := r.ask(name, aList)

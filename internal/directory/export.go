@@ -58,12 +58,13 @@ type (
 		Role           iam.Role `json:"role,omitempty"`
 	}
 	exportedServiceAccount struct {
-		Name        string `json:"name"`
-		Team        string `json:"team,omitempty"`
-		DefaultTeam string `json:"default_team,omitempty"`
-		Issuer      string `json:"issuer,omitempty"`
-		Subject     string `json:"subject,omitempty"`
-		Active      bool   `json:"active"`
+		Name        string            `json:"name"`
+		Team        string            `json:"team,omitempty"`
+		DefaultTeam string            `json:"default_team,omitempty"`
+		Issuer      string            `json:"issuer,omitempty"`
+		Subject     string            `json:"subject,omitempty"`
+		Claims      map[string]string `json:"claims,omitempty"`
+		Active      bool              `json:"active"`
 	}
 	exportedRole struct {
 		Name        string   `json:"name"`
@@ -114,7 +115,7 @@ func (d *Directory) Export(ctx context.Context, w io.Writer) error {
 
 // revision returns the revision of the organization's records.
 func (d *Directory) revision(ctx context.Context) (store.Revision, error) {
-	r, err := d.cache.Store().Get(ctx, store.RevisionKey(d.organization))
+	r, err := d.cache.Store().Get(ctx, store.RevisionKey(d.space))
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return 0, unreadable(err)
 	}
@@ -195,7 +196,7 @@ func (e *exporter) serviceAccount(a *iam.ServiceAccount) error {
 	e.serviceAccounts[a.ID] = a.Name
 	e.file.ServiceAccounts = append(e.file.ServiceAccounts, exportedServiceAccount{
 		Name: a.Name, Team: e.entities[a.Team.Entity()], DefaultTeam: e.entities[a.DefaultTeam.Entity()],
-		Issuer: a.Issuer, Subject: a.Subject, Active: a.Active,
+		Issuer: a.Issuer, Subject: a.Subject, Claims: a.Claims, Active: a.Active,
 	})
 	return nil
 }

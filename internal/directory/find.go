@@ -33,6 +33,15 @@ func (d *Directory) FindUser(ctx context.Context, nameOrEmail string) (iam.UserI
 	return d.findUser(ctx, iam.Attribution{Username: nameOrEmail})
 }
 
+// UserByEmailIn is FindUserByEmail through a reading session.
+func (d *Directory) UserByEmailIn(ctx context.Context, v *hotcache.View, address string) (iam.UserID, error) {
+	id, err := d.readByEmail(ctx, v, address)
+	if err != nil {
+		return "", unreadable(err)
+	}
+	return id, nil
+}
+
 // FindUserByEmail is FindUser for an e-mail address only.
 func (d *Directory) FindUserByEmail(ctx context.Context, address string) (iam.UserID, error) {
 	return d.findUser(ctx, iam.Attribution{Email: address})
@@ -90,10 +99,15 @@ func (d *Directory) FindServiceAccount(ctx context.Context, name string) (iam.Se
 // FindServiceAccountBySubject returns the id of the external service account with exactly this
 // issuer and subject (FED-26); "" when there is none.
 func (d *Directory) FindServiceAccountBySubject(ctx context.Context, issuer, subject string) (iam.ServiceAccountID, error) {
+	return d.SubjectIn(ctx, d.cache.View(), issuer, subject)
+}
+
+// SubjectIn is FindServiceAccountBySubject through a reading session.
+func (d *Directory) SubjectIn(ctx context.Context, v *hotcache.View, issuer, subject string) (iam.ServiceAccountID, error) {
 	if issuer == "" || subject == "" {
 		return "", nil
 	}
-	id, err := hotcache.Read(ctx, d.cache.View(), d.names.subject(issuer, subject), decode[iam.ServiceAccountID])
+	id, err := hotcache.Read(ctx, v, d.names.subject(issuer, subject), decode[iam.ServiceAccountID])
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return "", nil

@@ -291,7 +291,11 @@ func makeAtRandom(h *house, r *rand.Rand) {
 				accounts = append(accounts, c.After.ID)
 			}
 		case 6:
-			c, err := h.CreateServiceAccount(ctx, directory.NewServiceAccount{Name: fmt.Sprintf("sa-%d", r.IntN(99)), DefaultTeam: t, Issuer: "https://i", Subject: fmt.Sprint(r.IntN(99))})
+			n := directory.NewServiceAccount{Name: fmt.Sprintf("sa-%d", r.IntN(99)), Team: t, Issuer: "https://i", Subject: fmt.Sprint(r.IntN(99))}
+			if r.IntN(2) == 0 {
+				n.Claims, n.Subject = map[string]string{"repository": n.Subject, "ref": "main"}, ""
+			}
+			c, err := h.CreateServiceAccount(ctx, n)
 			try(err)
 			if err == nil {
 				accounts = append(accounts, c.After.ID)

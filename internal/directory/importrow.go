@@ -195,7 +195,7 @@ func (im *importer) setMember(team iam.TeamID, user iam.UserID, role *iam.Role) 
 func (im *importer) serviceAccount(r *row) error {
 	name := r.needText("name")
 	team, defaultTeam := r.text("team"), r.text("default_team")
-	c := ServiceAccountChange{Issuer: r.text("issuer"), Subject: r.text("subject"), Active: r.truth("active")}
+	c := ServiceAccountChange{Issuer: r.text("issuer"), Subject: r.text("subject"), Claims: r.namedTexts("claims"), Active: r.truth("active")}
 	if err := im.begin(r, "service_account", name, iam.FoldName(name)); err != nil {
 		return err
 	}
@@ -224,6 +224,7 @@ func (im *importer) serviceAccount(r *row) error {
 		n := NewServiceAccount{Name: name, Team: home, DefaultTeam: fallback, Inactive: c.Active != nil && !*c.Active}
 		set(&n.Issuer, c.Issuer)
 		set(&n.Subject, c.Subject)
+		set(&n.Claims, c.Claims)
 		_, err = im.tx.createServiceAccount(n)
 	case team != nil && home != was.Team:
 		return iam.Invalidf("the service account is there already and cannot change its team, because its keys would change sides with it: delete it and make a new one")

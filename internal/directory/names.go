@@ -12,23 +12,27 @@ import (
 // names builds the keys of records. Names of teams, people and service accounts are ASCII without
 // slashes (iam.ValidName), ids and project names have no slashes either, so keys are unambiguous.
 type names struct {
-	space  string // "<organization>/"
-	key    string // "<organization>/key/"
+	space  string // "<space>/"
+	key    string // "<space>/key/"
 	entity string
 	roles  string
 	admins string
 	// principal stands before a principal's id in the key of what is derived from its records. It
-	// tells settings apart that principals depend on, because the cache outlives a reload of the
-	// configuration; by default it is empty, so that the id serves as key as it is.
+	// tells settings and the organization's name apart, on which principals depend, because the cache
+	// outlives a reload of the configuration; by default it is empty, so that the id serves as key as
+	// it is.
 	principal string
 	target    string
 }
 
-func newNames(organization string, settings authz.Settings) names {
-	space := organization + "/"
+func newNames(space, organization string, settings authz.Settings) names {
 	principal := ""
+	if organization != space {
+		principal = "of/" + organization + "/"
+	}
+	space += "/"
 	if settings.DisablePersonalEntity {
-		principal = "impersonal/"
+		principal += "impersonal/"
 	}
 	return names{
 		space:     space,

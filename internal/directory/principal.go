@@ -61,13 +61,25 @@ func (d *Directory) PrincipalByKey(ctx context.Context, key iam.Secret) (*iam.Pr
 // authenticate look at Active. A reference to nobody is iam.KindUnauthenticated.
 func (d *Directory) Principal(ctx context.Context, ref iam.PrincipalRef) (*iam.Principal, error) {
 	p, err := d.principal(ctx, ref)
+	return p, found(err)
+}
+
+// PrincipalIn is Principal through a reading session: what is read is of one revision only if the
+// session is still valid at its end.
+func (d *Directory) PrincipalIn(ctx context.Context, v *hotcache.View, ref iam.PrincipalRef) (*iam.Principal, error) {
+	p, err := d.read(ctx, v, ref)
+	return p, found(err)
+}
+
+// found says what the error of reading a principal means.
+func found(err error) error {
 	switch {
+	case err == nil:
+		return nil
 	case errors.Is(err, store.ErrNotFound):
-		return nil, errNoSuchPrincipal
-	case err != nil:
-		return nil, unreadable(err)
+		return errNoSuchPrincipal
 	}
-	return p, nil
+	return unreadable(err)
 }
 
 // ownerOf reads the owner of a key again until nothing changed meanwhile. It and principal are
@@ -164,7 +176,7 @@ func (d *Directory) buildUser(ctx context.Context, v *hotcache.View, id iam.User
 	}
 	p := &iam.Principal{
 		Ref: id.Ref(), Organization: d.organization,
-		Username: u.Username, Email: u.Email, Name: u.Name, Active: u.Active,
+		Username: u.Username, Email: u.Email, Name: u.Name, Active: u.Active, Epoch: u.Epoch,
 		Role: u.Role, ModelsSeat: u.ModelsSeat, WeaveSeat: u.WeaveSeat,
 	}
 	for _, m := range u.Teams {
@@ -204,7 +216,7 @@ func (d *Directory) buildServiceAccount(ctx context.Context, v *hotcache.View, i
 	if err != nil {
 		return nil, err
 	}
-	p := &iam.Principal{Ref: id.Ref(), Organization: d.organization, Username: a.Name, Name: a.Name, Active: a.Active}
+	p := &iam.Principal{Ref: id.Ref(), Organization: d.organization, Username: a.Name, Name: a.Name, Active: a.Active, Epoch: a.Epoch}
 	home := a.Team
 	if home == "" {
 		home = a.DefaultTeam

@@ -15,8 +15,9 @@ type NewServiceAccount struct {
 	Name        string
 	Team        iam.TeamID
 	DefaultTeam iam.TeamID
-	// Issuer and Subject make it an external one, which owns no API keys (KEY-4): both or neither.
+	// Issuer with either Subject or Claims makes it an external one (see federation.go).
 	Issuer, Subject string
+	Claims          map[string]string
 	Inactive        bool
 }
 
@@ -25,11 +26,13 @@ type NewServiceAccount struct {
 type ServiceAccountChange struct {
 	DefaultTeam     *iam.TeamID
 	Issuer, Subject *string
-	Active          *bool
+	// Claims replaces all claims; an empty map leaves none.
+	Claims *map[string]string
+	Active *bool
 }
 
-// CreateServiceAccount adds a service account. A name, or an issuer and subject, that is taken is
-// iam.KindConflict.
+// CreateServiceAccount adds a service account. A name that is taken, or a subject or claims that
+// another account of the issuer has, are iam.KindConflict.
 func (d *Directory) CreateServiceAccount(ctx context.Context, n NewServiceAccount) (Change[iam.ServiceAccount], error) {
 	var c Change[iam.ServiceAccount]
 	err := d.change(ctx, func(tx *transaction) (err error) {
@@ -50,7 +53,9 @@ func (d *Directory) ServiceAccounts(ctx context.Context, f func(*iam.ServiceAcco
 	return each(ctx, d, d.names.space+"sa/", f)
 }
 
-// SetServiceAccount changes a service account.
+// SetServiceAccount changes a service account. Deactivating suspends its keys at once and ends its
+// access tokens for good, as does a change of issuer, subject or claims: the tokens were given to
+// whoever matched the old ones.
 func (d *Directory) SetServiceAccount(ctx context.Context, id iam.ServiceAccountID, change ServiceAccountChange) (Change[iam.ServiceAccount], error) {
 	var c Change[iam.ServiceAccount]
 	err := d.change(ctx, func(tx *transaction) (err error) {
@@ -89,13 +94,16 @@ func (tx *transaction) createServiceAccount(n NewServiceAccount) (*iam.ServiceAc
 		return nil, err
 	}
 	a := &iam.ServiceAccount{ID: iam.NewServiceAccountID(), Name: n.Name, Team: n.Team, DefaultTeam: n.DefaultTeam,
-		Issuer: n.Issuer, Subject: n.Subject, Active: !n.Inactive, Created: tx.d.created()}
+		Issuer: n.Issuer, Subject: n.Subject, Claims: cloneClaims(n.Claims), Active: !n.Inactive, Created: tx.d.created()}
 	if a.Team != "" {
 		if _, err := tx.standingTeam(a.Team); err != nil {
 			return nil, err
 		}
 	}
 	if err := tx.claimServiceAccountName(a); err != nil {
+		return nil, err
+	}
+	if err := tx.d.judgeFederation(a); err != nil {
 		return nil, err
 	}
 	return a, tx.putServiceAccount(a)
@@ -111,8 +119,20 @@ func (tx *transaction) setServiceAccount(id iam.ServiceAccountID, c ServiceAccou
 	set(&a.Issuer, c.Issuer)
 	set(&a.Subject, c.Subject)
 	set(&a.Active, c.Active)
-	if was.Federated() && (was.Issuer != a.Issuer || was.Subject != a.Subject) {
-		if err := tx.delete(tx.d.names.subject(was.Issuer, was.Subject)); err != nil {
+	if c.Claims != nil {
+		a.Claims = cloneClaims(*c.Claims)
+	}
+	moved := !sameFederation(&was, a)
+	if moved || was.Active && !a.Active {
+		a.Epoch++
+	}
+	if moved || a.Active && !was.Active { // deactivating must not depend on rules made since
+		if err := tx.d.judgeFederation(a); err != nil {
+			return nil, err
+		}
+	}
+	if moved {
+		if err := tx.releaseFederation(&was); err != nil {
 			return nil, err
 		}
 	}
@@ -128,41 +148,24 @@ func (tx *transaction) setServiceAccount(id iam.ServiceAccountID, c ServiceAccou
 	return a, tx.putServiceAccount(a)
 }
 
-// putServiceAccount records a valid service account, and its subject if it is an external one.
+// putServiceAccount records a valid service account, and what finds it if it is an external one.
 func (tx *transaction) putServiceAccount(a *iam.ServiceAccount) error {
 	switch {
 	case a.Team != "" && a.DefaultTeam != "":
 		return iam.Invalidf("the service account %s belongs to a team, which is where its work goes: leave the default team out", a.Name)
 	case a.Team == "" && a.DefaultTeam == "":
 		return iam.Invalidf("the service account %s needs a team, or as one of the organization a default team, where work goes that names none", a.Name)
-	case (a.Issuer == "") != (a.Subject == ""):
-		return iam.Invalidf("the external service account %s needs both issuer and subject", a.Name)
-	case len(a.Issuer) > maxAssertionBytes || len(a.Subject) > maxAssertionBytes:
-		return iam.Invalidf("issuer and subject of the service account %s may have %d bytes each", a.Name, maxAssertionBytes)
 	}
 	if a.DefaultTeam != "" {
 		if _, err := tx.standingTeam(a.DefaultTeam); err != nil {
 			return err
 		}
 	}
-	if a.Federated() {
-		key := tx.d.names.subject(a.Issuer, a.Subject)
-		was, err := load[iam.ServiceAccountID](tx, key)
-		if err != nil {
-			return err
-		}
-		if was != nil && *was != a.ID {
-			return iam.Conflictf("another service account has the subject %q of %s: two would be one", clip(a.Subject), clip(a.Issuer))
-		}
-		if err := tx.put(key, a.ID); err != nil {
-			return err
-		}
+	if err := tx.claimFederation(a); err != nil {
+		return err
 	}
 	return tx.put(tx.d.names.serviceAccount(a.ID), a)
 }
-
-// maxAssertionBytes bounds the issuer and the subject of assertions.
-const maxAssertionBytes = 1024
 
 func (tx *transaction) deleteServiceAccount(id iam.ServiceAccountID) error {
 	a, err := tx.serviceAccount(id)
@@ -175,10 +178,8 @@ func (tx *transaction) deleteServiceAccount(id iam.ServiceAccountID) error {
 	if err := tx.deleteKeysOf(id.Ref()); err != nil {
 		return err
 	}
-	if a.Federated() {
-		if err := tx.delete(tx.d.names.subject(a.Issuer, a.Subject)); err != nil {
-			return err
-		}
+	if err := tx.releaseFederation(a); err != nil {
+		return err
 	}
 	if err := tx.releaseServiceAccountName(a); err != nil {
 		return err

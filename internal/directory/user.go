@@ -63,8 +63,9 @@ func (d *Directory) Users(ctx context.Context, f func(*iam.User) error) error {
 	return each(ctx, d, d.names.space+"user/", f)
 }
 
-// SetUser changes a person. Deactivating suspends the person's keys at once; the organization's
-// last active admin can be neither deactivated nor demoted (ORG-9, reason last_admin).
+// SetUser changes a person. Deactivating suspends the person's keys at once and ends sessions and
+// access tokens for good; the organization's last active admin can be neither deactivated nor demoted
+// (ORG-9, reason last_admin).
 func (d *Directory) SetUser(ctx context.Context, id iam.UserID, change UserChange) (Change[iam.User], error) {
 	var c Change[iam.User]
 	err := d.change(ctx, func(tx *transaction) (err error) {
@@ -150,7 +151,7 @@ func (tx *transaction) setUser(id iam.UserID, c UserChange) (*iam.User, error) {
 	if err != nil {
 		return nil, err
 	}
-	emailBefore := u.Email
+	emailBefore, activeBefore := u.Email, u.Active
 	set(&u.Email, c.Email)
 	set(&u.Name, c.Name)
 	set(&u.Role, c.Role)
@@ -164,6 +165,9 @@ func (tx *transaction) setUser(id iam.UserID, c UserChange) (*iam.User, error) {
 	}
 	if _, ok := u.Membership(u.DefaultTeam); u.DefaultTeam != "" && !ok {
 		return nil, iam.Invalidf("the default team of %s must be one of the teams they are in", u.Username)
+	}
+	if activeBefore && !u.Active {
+		u.Epoch++
 	}
 	if u.Role == iam.OrganizationViewer {
 		if err := tx.withoutCustomRoles(u); err != nil {

@@ -39,10 +39,15 @@ func validName(what, name string) error {
 const maxLabelBytes = 256
 
 func validLabel(what, label string) error {
-	if len(label) > maxLabelBytes || strings.ContainsFunc(label, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' }) {
+	if len(label) > maxLabelBytes || !plainText(label) {
 		return iam.Invalidf("%s %q is not plain text of at most %d bytes", what, clip(label), maxLabelBytes)
 	}
 	return nil
+}
+
+// plainText reports whether text is UTF-8 without control characters.
+func plainText(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' })
 }
 
 // clip bounds what a message quotes.

@@ -19,7 +19,7 @@ type Local struct {
 
 // NewLocal returns the facts of a directory, above the same cache.
 func NewLocal(d *directory.Directory, cache *hotcache.Cache) *Local {
-	return &Local{directory: d, places: newPlaces(cache, d.Organization())}
+	return &Local{directory: d, places: newPlaces(cache, d.Space())}
 }
 
 var errUnknownKey = &iam.Error{

@@ -31,8 +31,8 @@ type places struct {
 	space  string
 }
 
-func newPlaces(cache *hotcache.Cache, organization string) *places {
-	return &places{newRecent(), cache, organization}
+func newPlaces(cache *hotcache.Cache, space string) *places {
+	return &places{newRecent(), cache, space}
 }
 
 // recorded reports whether ids of that sort are kept in the store.

@@ -178,6 +178,9 @@ type User struct {
 	ModelsSeat   Seat             `json:"models_seat"`
 	WeaveSeat    Seat             `json:"weave_seat"`
 	Active       bool             `json:"active"`
+	// Epoch numbers the span for which sessions and access tokens are good: they carry the epoch of
+	// their principal, and count only while it is the same. It only grows.
+	Epoch uint64 `json:"epoch,omitempty"`
 	// DefaultTeam is the team the person chose for work that names no entity; empty if none.
 	DefaultTeam TeamID `json:"default_team,omitempty"`
 	// Teams are the person's memberships, in the order they were joined.
@@ -209,16 +212,20 @@ type ServiceAccount struct {
 	Team TeamID `json:"team,omitempty"`
 	// DefaultTeam takes the work of an organization-scoped account that names no entity (SA-14).
 	DefaultTeam TeamID `json:"default_team,omitempty"`
-	// Issuer and Subject identify an external account's assertions (FED-26); both empty for a
-	// built-in one. An account with a subject owns no API keys (KEY-4).
-	Issuer  string    `json:"issuer,omitempty"`
-	Subject string    `json:"subject,omitempty"`
-	Active  bool      `json:"active"`
+	// Issuer with Subject or Claims identifies an external account's assertions: they have exactly
+	// this subject (FED-26), or all of these claims with exactly these values. All are empty for a
+	// built-in account. An external one owns no API keys (KEY-4, FED-31).
+	Issuer  string            `json:"issuer,omitempty"`
+	Subject string            `json:"subject,omitempty"`
+	Claims  map[string]string `json:"claims,omitempty"`
+	Active  bool              `json:"active"`
+	// Epoch is to the account what a User's is to a person.
+	Epoch   uint64    `json:"epoch,omitempty"`
 	Created time.Time `json:"created"`
 }
 
 // Federated reports whether the account signs in with assertions instead of API keys.
-func (s *ServiceAccount) Federated() bool { return s.Subject != "" }
+func (s *ServiceAccount) Federated() bool { return s.Subject != "" || len(s.Claims) > 0 }
 
 // CustomRole is a predefined base with permissions added to it (ROLE-1..10).
 type CustomRole struct {

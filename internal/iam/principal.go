@@ -83,6 +83,9 @@ type Principal struct {
 	Name     string
 	// Active is false for a principal that was deactivated.
 	Active bool
+	// Epoch is the epoch of the principal's record: sessions and access tokens of another one no
+	// longer count.
+	Epoch uint64
 
 	// The following hold for people.
 
