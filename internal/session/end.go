@@ -55,7 +55,7 @@ func (s *Sessions) EndByID(ctx context.Context, owner iam.PrincipalRef, id strin
 }
 
 // EndAll ends all sessions of an owner and returns how many were live. A session that is being made at
-// the same moment may remain: what ends those too is a new epoch of the principal.
+// the same moment may remain: what ends that one too is a new epoch of the principal.
 func (s *Sessions) EndAll(ctx context.Context, owner iam.PrincipalRef) (n int, err error) {
 	if owner.ID == "" {
 		return 0, iam.Invalidf("whose sessions are to end must be said")

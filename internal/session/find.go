@@ -14,7 +14,8 @@ import (
 // (ReasonEnded) if there is none, or no longer. A value that can be none of ours is refused before
 // anything is looked up.
 //
-// The caller compares the session's Epoch with its principal's, and asks v whether it is Valid.
+// The caller reads the principal through v too, asks whether the session Holds for it, and v whether
+// it is Valid.
 func (s *Sessions) Find(ctx context.Context, v *hotcache.View, secret iam.Secret) (*Session, error) {
 	key, ok := s.keyOf(secret)
 	if !ok {

@@ -39,9 +39,7 @@ type Session struct {
 	// ID names the session in lists: 16 hex digits. It is no credential.
 	ID        string
 	Principal iam.PrincipalRef
-	// Epoch is that of the principal at sign-in. The session counts only while it equals the epoch on
-	// the principal's record, which whoever authenticates compares: deactivation raises that one, and
-	// ends all sessions for good, even one that is being made at the same moment.
+	// Epoch is the principal's at sign-in (see Holds).
 	Epoch uint64
 	// Created and Expires are the ends of the session's life; at Expires it is over.
 	Created, Expires time.Time
@@ -54,6 +52,14 @@ type Session struct {
 	UserAgent string
 
 	key string // of its record
+}
+
+// Holds reports whether the session counts for its principal as that is now. A session counts only
+// while its epoch is the principal's: deactivation raises the latter, and so ends all sessions for
+// good, even one that is being made at the same moment. Whether the principal is active is another
+// question.
+func (s *Session) Holds(p *iam.Principal) bool {
+	return p.Ref == s.Principal && p.Epoch == s.Epoch
 }
 
 // live reports whether the session has not expired.

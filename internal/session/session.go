@@ -53,7 +53,7 @@ var errEnded = &iam.Error{Kind: iam.KindUnauthenticated, Reason: ReasonEnded,
 type Config struct {
 	// Cache is the organization's cache.
 	Cache *hotcache.Cache
-	// Space is the cache's space: the organization's name.
+	// Space is the cache's space, in which the organization's records are.
 	Space string
 	// HMACKey hashes cookie values and makes the keys that ID tokens are sealed under. It is derived
 	// from the master key and serves nothing else; under another key all sessions are unknown.
