@@ -92,6 +92,7 @@ func TestOnce(t *testing.T) {
 	for _, other := range [][2]string{
 		{"logout", "JTI"}, {"logout", ""}, {"logoutj", "ti"}, {"", "logoutjti"}, {"another issuer", "jti"},
 		{"logout", strings.Repeat("j", 1<<20)}, {"logout", "a/b\x00"},
+		{"logout\x00j", "ti"}, {"logout", "j\x00ti"},
 	} {
 		h.once(other[0], other[1], until, true)
 		h.once(other[0], other[1], until, false)

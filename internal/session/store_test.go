@@ -226,7 +226,7 @@ func TestDamagedRecord(t *testing.T) {
 func TestRoomPerSession(t *testing.T) {
 	directory := t.TempDir()
 	h := openHouse(t, directory, session.Config{})
-	const sessions = 4000
+	const sessions = 2000
 	size := func() int64 {
 		info, err := os.Stat(directory + "/" + embedded.FileName)
 		h.ok(err)
