@@ -313,6 +313,7 @@ func TestFormOfValues(t *testing.T) {
 		"another spelling": other,
 		"a blank":          " " + good[1:],
 		"a line break":     "\n" + good[1:],
+		"31 bytes":         "\n" + strings.Repeat("A", 42),
 		"base64 of files":  "+/" + good[2:],
 		"an API key":       "wbg-0123456789012345678901234567890123456789",
 		"a megabyte":       strings.Repeat("A", 1<<20),
