@@ -64,6 +64,7 @@ func likeness(s string) string {
 		}
 		return r
 	}
-	s = strings.Map(drop, norm.NFKD.String(strings.ToValidUTF8(s, "")))
+	// By way of upper case, in which more letters meet: the dotless i and the i.
+	s = strings.Map(drop, norm.NFKD.String(strings.ToUpper(strings.ToValidUTF8(s, ""))))
 	return strings.Map(drop, norm.NFKD.String(cases.Fold().String(s)))
 }
