@@ -38,18 +38,15 @@ func (c *Connector) open(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, &fault{step: stepConnect, err: err}
 	}
-	deadline, _ := connecting.Deadline()
-	raw.SetDeadline(deadline)
 	secured, err := c.secure(connecting, raw)
 	if err != nil {
 		raw.Close()
 		return nil, err
 	}
-	deadline, _ = ctx.Deadline()
-	raw.SetDeadline(deadline)
 	l := &link{Conn: goldap.NewConn(newMessages(secured), true)}
 	l.Start()
-	// Closing what is below wakes whoever reads or writes; go-ldap then ends everything else.
+	// Closing what is below wakes whoever reads or writes, and go-ldap then ends everything else. So
+	// no time has to be set for single reads and writes.
 	l.stop = context.AfterFunc(ctx, func() { raw.Close() })
 	return l, nil
 }

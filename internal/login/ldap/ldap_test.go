@@ -499,7 +499,12 @@ func TestRangeRetrieval(t *testing.T) {
 			fmt.Sscanf(asked, "memberOf;range=%d-*", &from)
 			return piece(fmt.Sprintf("memberOf;range=%d-%d", from, from), all[:1])
 		}, -1},
-		"a piece that says more than it has": {func(string) []*ber.Packet { return piece("memberOf;range=0-1499", all[:3]) }, -1},
+		"a piece that says more than it has": {func(asked string) []*ber.Packet {
+			if asked == "memberOf" {
+				return piece("memberOf;range=0-1499", all[:3])
+			}
+			return piece("memberOf;range=1500-*", all[1500:])
+		}, -1},
 		"a gap": {func(asked string) []*ber.Packet {
 			if asked == "memberOf" {
 				return piece("memberOf;range=0-1499", all[:1500])
@@ -673,6 +678,7 @@ func TestTLS(t *testing.T) {
 		prepare func(d *directory)
 		ok      bool
 		says    string
+		hangs   bool
 	}{
 		"ldaps":                       {server: good(), ldaps: true, ok: true},
 		"StartTLS":                    {server: good(), ok: true},
@@ -698,6 +704,8 @@ func TestTLS(t *testing.T) {
 		"StartTLS answered by half a packet": {server: good(), prepare: func(d *directory) {
 			d.onStartTLS = func(c net.Conn, _ int64) *ber.Packet { c.Write([]byte{0x30, 0x20, 2}); c.Close(); return nil }
 		}, says: "StartTLS"},
+		"StartTLS never answered": {server: good(), hangs: true, prepare: silence, says: "StartTLS"},
+		"ldaps never answered":    {server: good(), hangs: true, ldaps: true, prepare: silence, says: "TLS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := acme()
@@ -708,6 +716,9 @@ func TestTLS(t *testing.T) {
 			d.start(t)
 			cfg := config(d)
 			cfg.Roots, cfg.StartTLS, cfg.InsecureCleartext = ca.roots(), true, false
+			if c.hangs {
+				cfg.Timeout = MinTimeout
+			}
 			con := connector(t, cfg)
 			id, err := signIn(t, con, "alice", alicePW)
 			if c.ok {
@@ -734,6 +745,11 @@ func TestTLS(t *testing.T) {
 
 func answerStartTLS(response *ber.Packet) func(*directory) {
 	return func(d *directory) { d.onStartTLS = func(net.Conn, int64) *ber.Packet { return response } }
+}
+
+// silence accepts and never answers.
+func silence(d *directory) {
+	d.onAccept = func(conn net.Conn) bool { io.Copy(io.Discard, conn); return true }
 }
 
 // stripStartTLS says yes and goes on in clear text, as a box in the middle does.

@@ -1,8 +1,11 @@
 package ldap
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -433,6 +436,24 @@ func TestReadMessageRefuses(t *testing.T) {
 		if m, err := readMessage(strings.NewReader(s+"rest"), maxMessageBytes); err != nil || string(m) != s {
 			t.Errorf("%s: %q, %v", name, m, err)
 		}
+	}
+}
+
+// However small the messages are, a connection ends with so many bytes of them.
+func TestMessagesEnd(t *testing.T) {
+	here, there := net.Pipe()
+	defer here.Close()
+	one := append([]byte("\x30\x84\x00\x00\x10\x00"), bytes.Repeat([]byte("\x04\x00"), 2048)...)
+	go func() {
+		for {
+			if _, err := there.Write(one); err != nil {
+				return
+			}
+		}
+	}()
+	n, err := io.Copy(io.Discard, newMessages(here))
+	if err == nil || n > maxAnswerBytes || n < maxAnswerBytes-int64(len(one)) {
+		t.Errorf("%d bytes, %v", n, err)
 	}
 }
 
