@@ -90,7 +90,7 @@ func (x *exchange) needCredential() error {
 // address is how the client reached the gateway, as far as can be told: a load balancer that ends TLS
 // says so in X-Forwarded-Proto.
 func (x *exchange) address() string {
-	if x.r.TLS != nil || x.r.Header.Get("X-Forwarded-Proto") == "https" {
+	if x.https() {
 		return "https://" + x.r.Host
 	}
 	return "http://" + x.r.Host

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/session"
 )
 
 // maxCredentialBytes bounds an Authorization value: an assertion with many groups has some 8 KiB.
@@ -17,16 +18,25 @@ const TicketHeader = "X-Wandb-Gateway-Ticket"
 // weaveKeyHeader carries an API key where OpenTelemetry exporters send traces to Weave.
 const weaveKeyHeader = "Wandb-Api-Key"
 
+// credentialPlaces says what may hold a credential beside Authorization.
+type credentialPlaces struct {
+	// session is the gateway's own cookie, whose name depends on https.
+	session, https bool
+	// serverCookies are a session of the server behind the gateway.
+	serverCookies bool
+	// weaveHeader is the header of Weave's exporters.
+	weaveHeader bool
+}
+
 // readCredential finds the one credential of a request. An Authorization header counts before any
-// cookie. Tickets are read apart (Tickets.present), for a client may send one beside its credential.
-// serverCookies says whether a Cookie header may hold a session of the server behind the gateway,
-// weave whether the header of Weave's exporters counts.
+// cookie, and the gateway's own session before the server's cookies. Tickets are read apart
+// (Tickets.present), for a client may send one beside its credential.
 //
 // Two Authorization lines are refused rather than resolved: whichever we judged, the server behind
 // us might obey the other (threats P12).
-func readCredential(h http.Header, serverCookies, weave bool) (iam.Credential, error) {
+func readCredential(h http.Header, where credentialPlaces) (iam.Credential, error) {
 	authorization, tickets, weaveKeys := h["Authorization"], h[TicketHeader], h[weaveKeyHeader]
-	if !weave {
+	if !where.weaveHeader {
 		weaveKeys = nil
 	}
 	if len(authorization) > 1 || len(tickets) > 1 || len(authorization)+len(weaveKeys) > 1 {
@@ -41,7 +51,12 @@ func readCredential(h http.Header, serverCookies, weave bool) (iam.Credential, e
 	case len(weaveKeys) == 1 && weaveKeys[0] != "":
 		return credentialOf(weaveKeys[0], false)
 	}
-	if cookies := h["Cookie"]; serverCookies && len(cookies) > 0 {
+	if where.session {
+		if secret, found := session.Read(h, where.https); found {
+			return iam.Credential{Kind: iam.CredentialSession, Secret: secret}, nil
+		}
+	}
+	if cookies := h["Cookie"]; where.serverCookies && len(cookies) > 0 {
 		value := strings.Join(cookies, "; ")
 		if len(value) > maxCredentialBytes {
 			return iam.Credential{}, errCredentialTooLarge

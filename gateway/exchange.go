@@ -58,6 +58,9 @@ func (x *exchange) run() error {
 	if err := x.identify(); err != nil {
 		return err
 	}
+	if err := x.checkOrigin(); err != nil {
+		return err
+	}
 	accesses, err := x.access()
 	if err != nil {
 		return err
@@ -140,7 +143,10 @@ func (x *exchange) findRoute() (answered bool, err error) {
 
 // identify finds the one credential and who holds it.
 func (x *exchange) identify() error {
-	credential, err := readCredential(x.r.Header, x.g.ServerSignIn, x.route.Kind == wandb.RouteWeave)
+	credential, err := readCredential(x.r.Header, credentialPlaces{
+		session: x.g.SignIn != nil, https: x.https(),
+		serverCookies: x.g.ServerSignIn, weaveHeader: x.route.Kind == wandb.RouteWeave,
+	})
 	if err != nil {
 		return x.failedCredential(err)
 	}
@@ -173,7 +179,8 @@ func (x *exchange) failedCredential(err error) error {
 	if iam.KindOf(err) != iam.KindUnauthenticated {
 		return fail(err)
 	}
-	if x.g.Failures.Failed(failure.Client(x.client)) {
+	// A browser whose session ended sends its cookie with every picture: that is no guessing.
+	if x.caller.Credential.Kind != iam.CredentialSession && x.g.Failures.Failed(failure.Client(x.client)) {
 		return fail(errTooManyFailures)
 	}
 	if x.g.Shadow {

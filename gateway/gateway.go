@@ -97,6 +97,9 @@ type Config struct {
 	// upstream would carry out on somebody else's account.
 	Shadow bool
 
+	// SignIn says that the gateway signs people in at a browser; nil if it does not.
+	SignIn *SignIn
+
 	// Failures limits failed credentials for each address; nil limits nothing.
 	Failures *failure.Limit[netip.Prefix]
 	// Doors are what the gateway serves itself. A door that is not in it but in the route table
@@ -106,11 +109,21 @@ type Config struct {
 	Host Host
 }
 
+// SignIn is what the gateway knows of its own sign-in, whose doors are among Doors.
+type SignIn struct {
+	// Page is where a browser signs in. It takes the parameter return_to.
+	Page string
+	// OwnHost reports whether a request is for a host on which people sign in.
+	OwnHost func(*http.Request) bool
+}
+
 // Host is what the server around the gateway knows of a request. Every field may be nil.
 type Host struct {
 	// Client returns the caller's address as far as proxies are trusted, and whether the peer is a
 	// trusted proxy.
 	Client func(*http.Request) (addr netip.Addr, trustedProxy bool)
+	// HTTPS reports whether the client speaks https, as far as proxies are trusted.
+	HTTPS func(*http.Request) bool
 	// RequestID returns the id under which the server logs the request.
 	RequestID func(*http.Request) string
 	// Identified is told who calls, before the request goes on.

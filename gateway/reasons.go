@@ -20,4 +20,5 @@ const (
 	ReasonServerJudges        iam.Reason = "server_judges"
 	ReasonAdministeredHere    iam.Reason = "administered_here"
 	ReasonNotConfigured       iam.Reason = "not_configured"
+	ReasonCrossSite           iam.Reason = "cross_site"
 )

@@ -13,6 +13,13 @@ import (
 // refuse answers in the caller's own protocol: a person at a browser gets a page, everything else
 // JSON.
 func (x *exchange) refuse(err error) {
+	if x.mustSignIn(err) {
+		if x.g.SignIn.OwnHost(x.r) {
+			x.toSignIn(err)
+			return
+		}
+		err = errMisdirected
+	}
 	p := problem.From(err)
 	x.event.Effect, x.event.Status, x.event.Err = authz.Deny, p.Status, err
 	if x.event.Reason == "" || x.event.Reason != p.Reason && iam.KindOf(err) != iam.KindNotFound {
@@ -37,6 +44,9 @@ func (x *exchange) wantsPage() bool {
 		return false
 	}
 	if x.route.Kind == wandb.RouteGraphQL || !strings.Contains(x.r.Header.Get("Accept"), "text/html") {
+		return false
+	}
+	if destination := x.r.Header.Get("Sec-Fetch-Dest"); destination != "" && destination != "document" {
 		return false
 	}
 	mode := x.r.Header.Get("Sec-Fetch-Mode")

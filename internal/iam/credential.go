@@ -10,6 +10,7 @@ const (
 	CredentialToken                 // three dot-separated parts: an access token or a foreign assertion
 	CredentialCookie                // the W&B server's own session cookie, a whole Cookie header
 	CredentialTicket                // an upload ticket (design section 6)
+	CredentialSession               // the gateway's own session cookie, its value alone
 )
 
 // String returns the kind's name for logs.
@@ -23,6 +24,8 @@ func (k CredentialKind) String() string {
 		return "cookie"
 	case CredentialTicket:
 		return "ticket"
+	case CredentialSession:
+		return "session"
 	default:
 		return "none"
 	}

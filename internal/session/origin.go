@@ -1,0 +1,36 @@
+package session
+
+import (
+	"net/http"
+	"strings"
+)
+
+// SameOrigin reports whether one of the site's own pages made the browser send a request. own is the
+// site's origin, such as https://wandb.example.com. A browser says so in Sec-Fetch-Site (W3C Fetch
+// Metadata section 2.3); one that does not, and all of them on plain http, name the page's origin
+// (RFC 6454 section 7). `null` is the origin of a page that may not be named, the site's own among
+// them, and needs the former. Whatever is there must agree; a request that says nothing is nobody's.
+func SameOrigin(r *http.Request, own string) bool {
+	sites, origins := r.Header["Sec-Fetch-Site"], r.Header["Origin"]
+	if len(sites) > 1 || len(origins) > 1 {
+		return false
+	}
+	named := len(origins) == 1 && sameOrigin(own, origins[0])
+	switch {
+	case len(sites) == 0:
+		return named
+	case sites[0] != "same-origin":
+		return false
+	}
+	return len(origins) == 0 || origins[0] == "null" || named
+}
+
+// sameOrigin compares an Origin, which never has the scheme's own port, with the site's.
+func sameOrigin(own, origin string) bool {
+	own = strings.ToLower(own)
+	port := ":80"
+	if strings.HasPrefix(own, "https:") {
+		port = ":443"
+	}
+	return own != "" && strings.TrimSuffix(own, port) == strings.ToLower(origin)
+}
