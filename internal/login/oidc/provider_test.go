@@ -294,7 +294,7 @@ func wantError(t testing.TB, name string, err error, kind iam.Kind, reason iam.R
 	if iam.KindOf(err) != kind || iam.ReasonOf(err) != reason {
 		t.Errorf("%s: kind %d, reason %s: %v", name, iam.KindOf(err), iam.ReasonOf(err), err)
 	}
-	if strings.Contains(err.Error(), "canary") || strings.Contains(err.Error(), "eyJ") || len(err.Error()) > 1500 || strings.ContainsAny(err.Error(), "\r\n<") {
+	if strings.Contains(err.Error(), "canary") || strings.Contains(err.Error(), "eyJ") || len(err.Error()) > 1500 || strings.ContainsAny(err.Error(), "\r\n") || strings.Contains(err.Error(), "<html") {
 		t.Errorf("%s: tells too much: %q", name, err)
 	}
 }
