@@ -157,7 +157,7 @@ func keyList(text []byte) (jsontext.Value, error) {
 	if len(text) > MaxKeySetBytes {
 		return nil, iam.Invalidf("the key set has %d bytes, the limit is %d", len(text), MaxKeySetBytes)
 	}
-	if err := boundDepth(text); err != nil {
+	if _, _, err := shape(text); err != nil {
 		return nil, iam.Invalidf("the text of the key set %v", err)
 	}
 	d := jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true))

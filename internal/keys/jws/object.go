@@ -9,9 +9,14 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// maxDepth bounds how deep objects and lists stand in each other. Claims of workloads have three or
-// four levels.
-const maxDepth = 32
+const (
+	// maxDepth bounds how deep objects and lists stand in each other. Claims of workloads have three or
+	// four levels.
+	maxDepth = 32
+	// maxMembers bounds the members of all objects in one text: finding those that stand twice takes
+	// memory for each. Claims have tens; Keycloak's grow by two for each client that a user has roles of.
+	maxMembers = 400
+)
 
 // member is one member of a JSON object. Its value is valid JSON and shares memory with the text that
 // it was read from.
@@ -23,8 +28,12 @@ type member struct {
 // readObject reads one JSON object as RFC 7493 wants it: UTF-8, no name twice at any depth, whatever
 // its spelling, and nothing behind it (threats J07). Names are compared as exact bytes ever after.
 func readObject(text []byte) ([]member, error) {
-	if err := boundDepth(text); err != nil {
+	own, all, err := shape(text)
+	switch {
+	case err != nil:
 		return nil, err
+	case all > maxMembers:
+		return nil, fmt.Errorf("has more than %d members in its objects", maxMembers)
 	}
 	d := jsontext.NewDecoder(bytes.NewBuffer(text))
 	open, err := d.ReadToken()
@@ -34,7 +43,7 @@ func readObject(text []byte) ([]member, error) {
 	if open.Kind() != '{' {
 		return nil, errors.New("is JSON, but not an object")
 	}
-	var members []member
+	members := make([]member, 0, own)
 	for d.PeekKind() != '}' {
 		name, err := d.ReadToken()
 		if err != nil {
@@ -70,9 +79,10 @@ func fault(err error) error {
 	return errors.New("is not valid JSON")
 }
 
-// boundDepth refuses nesting beyond maxDepth before anything is read by recursion. It counts brackets
-// outside strings, which is exact for valid JSON; the decoder refuses the rest.
-func boundDepth(text []byte) error {
+// shape counts an object's own members and those of all objects in it, and refuses nesting beyond
+// maxDepth before anything is read by recursion. It looks at what is outside strings only, which is
+// exact for valid JSON; the decoder refuses the rest.
+func shape(text []byte) (own, all int, err error) {
 	depth, quoted := 0, false
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
@@ -81,15 +91,19 @@ func boundDepth(text []byte) error {
 		case c == '"':
 			quoted = !quoted
 		case quoted:
+		case c == ':':
+			if all++; depth == 1 {
+				own++
+			}
 		case c == '{' || c == '[':
 			if depth++; depth > maxDepth {
-				return fmt.Errorf("is nested deeper than %d levels", maxDepth)
+				return 0, 0, fmt.Errorf("is nested deeper than %d levels", maxDepth)
 			}
 		case c == '}' || c == ']':
 			depth--
 		}
 	}
-	return nil
+	return own, all, nil
 }
 
 // find returns the value of the member with exactly this name.
