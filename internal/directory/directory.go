@@ -24,6 +24,7 @@
 //	entity/<folded name>                  team, user or service account of that name (nameRecord)
 //	email/<folded address>                user
 //	subject/<hash of issuer and subject>  external service account
+//	binding/<hash of issuer and subject>  user who signs in so
 //	claim_rules/<hash of issuer>          external service accounts found by claims, with these
 //	project_id/<project id>               entity and name of the project
 //	project_like/<entity id>/<hash>       exact names of the projects that a database could confuse

@@ -84,7 +84,8 @@ type (
 // listed without key material: importing an export where they are recorded renames them at most, and
 // elsewhere ignores them. Importing an export into the directory that it came from changes nothing,
 // and into an empty one makes its like, but for keys and for what has no place in the file: projects
-// whose owners were deleted have none, and projects left behind by deleted users are not exported.
+// whose owners were deleted have none, projects left behind by deleted users are not exported, and
+// people are bound to their accounts at sign-in authorities anew when they next sign in.
 func (d *Directory) Export(ctx context.Context, w io.Writer) error {
 	for range attempts {
 		before, err := d.revision(ctx)

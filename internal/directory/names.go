@@ -78,14 +78,24 @@ func (n *names) keysOf(owner iam.PrincipalRef) string {
 	return n.space + "key_owner/" + owner.String() + "/"
 }
 
-// subject finds an external service account. Both parts are bytes from outside, so they are hashed
-// with the issuer's length in front: no pair can be read as another.
+// subject finds an external service account.
 func (n *names) subject(issuer, subject string) string {
+	return n.space + "subject/" + pairHash(issuer, subject)
+}
+
+// binding finds the person who signs in as this subject of this issuer.
+func (n *names) binding(b iam.Binding) string {
+	return n.space + "binding/" + pairHash(b.Issuer, b.Subject)
+}
+
+// pairHash stands for an issuer and a subject in keys. Both are bytes from outside, so they are hashed
+// with the issuer's length in front: no pair can be read as another.
+func pairHash(issuer, subject string) string {
 	h := sha256.New()
 	var length [8]byte
 	binary.BigEndian.PutUint64(length[:], uint64(len(issuer)))
 	h.Write(length[:])
 	h.Write([]byte(issuer))
 	h.Write([]byte(subject))
-	return n.space + "subject/" + hex.EncodeToString(h.Sum(nil))
+	return hex.EncodeToString(h.Sum(nil))
 }

@@ -204,6 +204,11 @@ func (tx *transaction) deleteUser(id iam.UserID) error {
 	if err := tx.releaseEmails(u); err != nil {
 		return err
 	}
+	for _, b := range u.Bindings {
+		if err := tx.delete(tx.d.names.binding(b)); err != nil {
+			return err
+		}
+	}
 	projects, err := tx.list(tx.d.names.projectsOf(id.PersonalEntity()))
 	if err != nil {
 		return err

@@ -70,6 +70,16 @@ func (l *Limit[K]) Failed(key K) (over bool) {
 	return !l.bucket(key).Allow()
 }
 
+// TakeBack takes back one failure of the key, for those that count an attempt before they know what it
+// comes to, so that attempts at the same moment do not pass together. It takes back at most what was
+// counted.
+func (l *Limit[K]) TakeBack(key K) {
+	if l == nil {
+		return
+	}
+	l.bucket(key).AllowN(time.Now(), -1)
+}
+
 func (l *Limit[K]) bucket(key K) *rate.Limiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -184,8 +184,27 @@ type User struct {
 	// DefaultTeam is the team the person chose for work that names no entity; empty if none.
 	DefaultTeam TeamID `json:"default_team,omitempty"`
 	// Teams are the person's memberships, in the order they were joined.
-	Teams   []TeamMembership `json:"teams,omitempty"`
-	Created time.Time        `json:"created"`
+	Teams []TeamMembership `json:"teams,omitempty"`
+	// Bindings are the person's accounts at sign-in authorities, at most one of each issuer.
+	Bindings []Binding `json:"bindings,omitempty"`
+	Created  time.Time `json:"created"`
+}
+
+// Binding ties a User to one account of a sign-in authority: at that issuer, the person is this
+// subject and no other. Both are compared as exact bytes.
+type Binding struct {
+	Issuer  string `json:"issuer"`
+	Subject string `json:"subject"`
+}
+
+// Binding finds the person's account at an issuer.
+func (u *User) Binding(issuer string) (Binding, bool) {
+	for _, b := range u.Bindings {
+		if b.Issuer == issuer {
+			return b, true
+		}
+	}
+	return Binding{}, false
 }
 
 // TeamMembership is a person's Role in one team.
