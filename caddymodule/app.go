@@ -83,9 +83,33 @@ type App struct {
 	// SkipAudienceValidation accepts assertions for any audience (FED-23). Default: off.
 	SkipAudienceValidation Switch `json:"skip_audience_validation,omitempty"`
 
+	// OIDC is the OpenID provider at which people sign in.
+	OIDC *OIDC `json:"oidc,omitempty"`
+
+	// LDAP is the directory with whose passwords people sign in.
+	LDAP *LDAP `json:"ldap,omitempty"`
+
+	// Session says how long browsers stay signed in.
+	Session *SessionConfig `json:"session,omitempty"`
+
+	// SSOProvisioning adds who signs in for the first time (JOIN-5, ENV-1). Default: on.
+	SSOProvisioning *Switch `json:"sso_provisioning,omitempty"`
+
+	// SSOGroupClaims makes membership in teams follow the claim `groups` (ENV-3). Default: off.
+	SSOGroupClaims Switch `json:"sso_group_claims,omitempty"`
+
+	// IdentifierClaims takes user names from the claim `preferred_username`, and full names from `name`
+	// (ENV-7). Default: off.
+	IdentifierClaims Switch `json:"identifier_claims,omitempty"`
+
+	// Domains say which teams people of an e-mail domain join when they first sign in.
+	Domains []*Domain `json:"domain,omitempty"`
+
+	ctx      caddy.Context
 	logger   *zap.Logger
 	failures failure.Rate
 	settings settings
+	signIn   *signIn
 
 	mu       sync.Mutex
 	handlers []*Handler
@@ -133,7 +157,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision fills in defaults and checks everything that can be checked without opening anything:
 // `validate` and `adapt` must leave no trace.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.logger = ctx.Logger()
+	a.ctx, a.logger = ctx, ctx.Logger()
 	a.fillDefaults()
 	if err := a.expand(); err != nil {
 		return err
@@ -145,8 +169,14 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.failures, err = failure.ParseRate(a.FailureLimit); err != nil {
 		return fmt.Errorf("wandb_gateway: %w", err)
 	}
-	a.settings, err = readSettings(a)
-	return err
+	e := newEnvironment()
+	if a.settings, err = readSettings(a, e); err == nil {
+		a.signIn, err = a.readSignIn(e)
+	}
+	if err != nil {
+		return fmt.Errorf("wandb_gateway: %w", err)
+	}
+	return nil
 }
 
 func (a *App) fillDefaults() {
@@ -171,6 +201,9 @@ func (a *App) fillDefaults() {
 	if a.AccessToken == nil {
 		a.AccessToken = &AccessToken{}
 	}
+	if a.Session == nil {
+		a.Session = &SessionConfig{}
+	}
 }
 
 // space is the store's space of the organization.
@@ -186,10 +219,7 @@ func setDefault(s *string, value string) {
 // the store one that a later change of directory does not move.
 func (a *App) expand() error {
 	replacer := caddy.NewReplacer()
-	for _, field := range []struct {
-		name  string
-		value *string
-	}{
+	for _, field := range append(a.signInValues(), []namedValue{
 		{"organization", &a.Organization},
 		{"formerly", &a.Formerly},
 		{"access_token issuer", &a.AccessToken.Issuer},
@@ -199,7 +229,7 @@ func (a *App) expand() error {
 		{"directory wandb", &a.Directory.URL},
 		{"directory wandb api_key", &a.Directory.APIKey},
 		{"directory wandb tls_ca", &a.Directory.TLSCA},
-	} {
+	}...) {
 		value, err := replacer.ReplaceOrErr(*field.value, true, true)
 		if err != nil {
 			return fmt.Errorf("wandb_gateway: %s: %w; set the variable, or write the value", field.name, err)

@@ -48,13 +48,20 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 //		jwt_issuer <url> { ... }
 //		access_token { ... }
 //		skip_audience_validation on|off
+//		oidc { ... }
+//		ldap { ... }
+//		session { length <duration> }
+//		sso_provisioning on|off
+//		sso_group_claims on|off
+//		identifier_claims on|off
+//		domain <name> { ... }
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // wandb_gateway
 	if d.NextArg() {
 		return d.Errf("wandb_gateway takes no argument; write its options in a block, not %q", d.Val())
 	}
-	return eachOption(d, a.options(), "jwt_issuer")
+	return eachOption(d, a.options(), "jwt_issuer", "domain")
 }
 
 // options are those of the global block.
@@ -74,6 +81,13 @@ func (a *App) options() options {
 		"jwt_issuer":                a.parseJWTIssuer,
 		"access_token":              a.parseAccessToken,
 		"skip_audience_validation":  onOff(&a.SkipAudienceValidation),
+		"oidc":                      a.parseOIDC,
+		"ldap":                      a.parseLDAP,
+		"session":                   a.parseSession,
+		"sso_provisioning":          a.parseSSOProvisioning,
+		"sso_group_claims":          onOff(&a.SSOGroupClaims),
+		"identifier_claims":         onOff(&a.IdentifierClaims),
+		"domain":                    a.parseDomain,
 	}
 }
 

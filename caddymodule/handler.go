@@ -191,6 +191,27 @@ func client(r *http.Request) (netip.Addr, bool) {
 	return addr, trusted
 }
 
+func clientAddress(r *http.Request) netip.Addr {
+	addr, _ := client(r)
+	return addr
+}
+
+// https reports whether the client speaks https: itself, or through a trusted proxy that says so.
+func https(r *http.Request) bool {
+	if r.TLS != nil {
+		return true
+	}
+	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
+	return trusted && r.Header.Get("X-Forwarded-Proto") == "https"
+}
+
+func scheme(r *http.Request) string {
+	if https(r) {
+		return "https"
+	}
+	return "http"
+}
+
 // requestID is the id that Caddy gives a request in its own placeholders.
 func requestID(r *http.Request) string {
 	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)

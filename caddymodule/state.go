@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -29,6 +30,10 @@ type state struct {
 	plans *wandb.Reader
 	// issuers are the key sets of trusted issuers.
 	issuers *tokenexchange.KeySets
+
+	// restore is the temporary password of LOCAL_RESTORE.
+	restoreOnce sync.Once
+	restore     iam.Secret
 
 	// What the cache was made with.
 	cacheSize  Size

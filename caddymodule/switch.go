@@ -3,8 +3,6 @@ package caddymodule
 import (
 	"bytes"
 	"encoding/json"
-	"os"
-	"strconv"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 )
@@ -43,18 +41,4 @@ func (s *Switch) UnmarshalJSON(b []byte) error {
 	}
 	*s = Switch(value)
 	return nil
-}
-
-// environmentSwitch reads one of W&B's own variables. They win over the file; an empty one is unset
-// (design sections 6 and 7).
-func environmentSwitch(name string, otherwise bool) (bool, error) {
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise, nil
-	}
-	value, err := strconv.ParseBool(text)
-	if err != nil {
-		return otherwise, iam.Invalidf("the variable %s is %q, which is neither true nor false", name, text)
-	}
-	return value, nil
 }

@@ -18,6 +18,10 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/jws"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/signing"
+	"github.com/wandb-gateway/wandb-gateway/internal/login"
+	"github.com/wandb-gateway/wandb-gateway/internal/login/ldap"
+	"github.com/wandb-gateway/wandb-gateway/internal/login/oidc"
+	"github.com/wandb-gateway/wandb-gateway/internal/session"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb/upstream"
 	"github.com/wandb-gateway/wandb-gateway/tokenexchange"
@@ -26,8 +30,10 @@ import (
 // The purposes for which keys are derived from the master key. A purpose never changes its meaning:
 // a new form of what it protects takes a new name.
 const (
-	purposeAPIKeys = "api key hashes, v1"
-	purposeTickets = "upload tickets, v1"
+	purposeAPIKeys  = "api key hashes, v1"
+	purposeTickets  = "upload tickets, v1"
+	purposeSessions = "session cookies, v1"
+	purposeSignIn   = "sign-in flows and forms, v1"
 )
 
 // services are what one running configuration is made of.
@@ -39,12 +45,20 @@ type services struct {
 	failures  *failure.Limit[netip.Prefix]
 	signing   *signing.Keys
 	tokens    *tokenexchange.Service
+	sessions  *session.Sessions
+	login     *login.Login // nil unless people sign in here
+	oidc      *oidc.Connector
+	ldap      *ldap.Connector
+	sites     *sites
 	// stop ends what runs beside the requests, and waits for it.
 	stop func()
 }
 
 func (w *services) close() {
 	w.stop()
+	if w.oidc != nil {
+		w.oidc.Close()
+	}
 	if w.upstream != nil {
 		w.upstream.Close()
 	}
@@ -74,7 +88,10 @@ func wire(a *App, s *state) (*services, error) {
 	if err := w.wireTokens(ctx, a, s); err != nil {
 		return nil, err
 	}
-	local := facts.NewLocal(w.directory, s.cache, w.tokens)
+	if err := w.wireSignIn(a, s); err != nil {
+		return nil, err
+	}
+	local := facts.NewLocal(w.directory, s.cache, w.tokens, holder{w.directory, w.sessions})
 	w.facts = local
 	if a.Directory.Source == sourceWandb {
 		if w.upstream, err = newUpstream(a); err != nil {
@@ -82,7 +99,7 @@ func wire(a *App, s *state) (*services, error) {
 		}
 		w.facts = facts.NewWandb(local, w.upstream, a.settings.Settings)
 	}
-	w.run(w.signing.Run, w.tokens.Run)
+	w.run(w.signing.Run, w.tokens.Run, w.sessions.Run, w.tryConnectors(a.logger))
 	return w, nil
 }
 
@@ -192,8 +209,9 @@ func newGateway(a *App, h *Handler) (*gateway.Gateway, error) {
 		AnonymousPublic:    a.settings.AnonymousPublicProjects,
 		Shadow:             a.Enforcement == "shadow",
 		Failures:           a.services.failures,
+		SignIn:             a.services.signIn(),
 		Doors:              doors(a),
-		Host:               gateway.Host{Client: client, RequestID: requestID, Identified: identified, Report: h.report},
+		Host:               gateway.Host{Client: client, HTTPS: https, RequestID: requestID, Identified: identified, Report: h.report},
 	})
 }
 
@@ -205,15 +223,19 @@ func doors(a *App) map[wandb.Door]http.Handler {
 		wandb.DoorReadyz:  readyz(a.state),
 		wandb.DoorOther:   http.NotFoundHandler(),
 	}
+	if l := a.services.login; l != nil {
+		served[wandb.DoorLogin] = http.HandlerFunc(l.ServeLogin)
+		served[wandb.DoorCallback] = http.HandlerFunc(l.ServeCallback)
+		served[wandb.DoorBackchannelLogout] = http.HandlerFunc(l.ServeBackchannelLogout)
+		served[wandb.DoorLogout] = http.HandlerFunc(l.ServeLogout)
+		served[wandb.DoorAuthorize] = http.HandlerFunc(l.ServeAuthorize)
+	}
 	if a.Directory.Source == sourceWandb && len(a.JWTIssuers) == 0 {
 		return served
 	}
 	exchange := &tokenexchange.Endpoint{
-		Service: a.services.tokens,
-		Client: func(r *http.Request) netip.Addr {
-			addr, _ := client(r)
-			return addr
-		},
+		Service:   a.services.tokens,
+		Client:    clientAddress,
 		Gateway:   a.gatewayURL,
 		RequestID: requestID,
 	}
@@ -228,11 +250,7 @@ func (a *App) gatewayURL(r *http.Request) string {
 	if a.AccessToken.Issuer != "" {
 		return strings.TrimSuffix(a.AccessToken.Issuer, "/")
 	}
-	scheme := "http"
-	if _, trusted := client(r); r.TLS != nil || trusted && r.Header.Get("X-Forwarded-Proto") == "https" {
-		scheme = "https"
-	}
-	return scheme + "://" + r.Host
+	return scheme(r) + "://" + r.Host
 }
 
 // readRoots reads a file of certificates in PEM; nil stands for the system's.

@@ -75,7 +75,7 @@ func TestReadCredential(t *testing.T) {
 		{name: "64 KiB cookie", header: http.Header{"Cookie": {strings.Repeat("a", 64<<10)}}, cookies: true, reason: ReasonMalformedCredential},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := readCredential(tt.header, tt.cookies, tt.weave)
+			c, err := readCredential(tt.header, credentialPlaces{session: true, serverCookies: tt.cookies, weaveHeader: tt.weave})
 			if got := iam.ReasonOf(err); got != tt.reason {
 				t.Fatalf("reason %q (%v), want %q", got, err, tt.reason)
 			}

@@ -15,7 +15,14 @@ import (
 type Local struct {
 	directory *directory.Directory
 	tokens    Tokens
+	sessions  Sessions
 	places    *places
+}
+
+// Sessions tells whose session a browser's cookie is. Its errors are those of
+// gateway.Directory.Identify.
+type Sessions interface {
+	Holder(ctx context.Context, cookie iam.Secret) (*iam.Principal, error)
 }
 
 // Tokens tells who holds a token. Its errors are those of gateway.Directory.Identify.
@@ -24,8 +31,8 @@ type Tokens interface {
 }
 
 // NewLocal returns the facts of a directory, above the same cache.
-func NewLocal(d *directory.Directory, cache *hotcache.Cache, tokens Tokens) *Local {
-	return &Local{directory: d, tokens: tokens, places: newPlaces(cache, d.Space())}
+func NewLocal(d *directory.Directory, cache *hotcache.Cache, tokens Tokens, sessions Sessions) *Local {
+	return &Local{directory: d, tokens: tokens, sessions: sessions, places: newPlaces(cache, d.Space())}
 }
 
 var errUnknownKey = &iam.Error{
@@ -40,6 +47,8 @@ func (l *Local) Identify(ctx context.Context, c iam.Credential) (*iam.Principal,
 		return l.directory.PrincipalByKey(ctx, c.Secret)
 	case iam.CredentialToken:
 		return l.tokens.Identify(ctx, c.Secret)
+	case iam.CredentialSession:
+		return l.sessions.Holder(ctx, c.Secret)
 	default:
 		return nil, errUnknownKey
 	}

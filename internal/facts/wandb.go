@@ -39,6 +39,9 @@ func (w *Wandb) Identify(ctx context.Context, c iam.Credential) (*iam.Principal,
 	if err == nil || iam.ReasonOf(err) == authz.ReasonDeactivated || iam.KindOf(err) != iam.KindUnauthenticated {
 		return p, err
 	}
+	if c.Kind == iam.CredentialSession {
+		return p, err // a cookie of our own
+	}
 	if c.Kind == iam.CredentialToken {
 		if !tokenexchange.IsForeign(err) {
 			return nil, err // ours, or of an issuer that is trusted here: the server is not asked about it

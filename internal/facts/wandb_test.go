@@ -85,7 +85,7 @@ func wandbFacts(t *testing.T, s http.Handler) *facts.Wandb {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { u.Close() })
-	return facts.NewWandb(facts.NewLocal(d, cache, noTokens{}), u, authz.Settings{})
+	return facts.NewWandb(facts.NewLocal(d, cache, noTokens{}, nil), u, authz.Settings{})
 }
 
 // noTokens knows no token: the server may.

@@ -9,9 +9,20 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/problem"
+	"github.com/wandb-gateway/wandb-gateway/internal/session"
 )
 
 func (l *Login) https(r *http.Request) bool { return l.Scheme(r) == "https" }
+
+// CheckHosts refuses hosts of a configuration that are not host[:port].
+func CheckHosts(hosts []string) error {
+	for _, host := range hosts {
+		if !validHost(host) {
+			return iam.Invalidf("redirect_hosts: %q is not host[:port]: leave out scheme and path", host)
+		}
+	}
+	return nil
+}
 
 // validHost reports whether s is host[:port] and nothing else.
 func validHost(s string) bool {
@@ -40,6 +51,12 @@ func (l *Login) host(r *http.Request) (string, bool) {
 	}
 	host, ok := l.hosts[asked+port]
 	return host, ok
+}
+
+// OwnHost reports whether a request is for a host on which people sign in.
+func (l *Login) OwnHost(r *http.Request) bool {
+	_, ok := l.host(r)
+	return ok
 }
 
 // origin returns the origin of the request's site; "" if it is none of the hosts.
@@ -78,37 +95,12 @@ func (l *Login) trustworthy(r *http.Request) bool {
 var errCrossSite = &iam.Error{Kind: iam.KindDenied, Reason: ReasonCrossSite,
 	Message: "This form was not sent by a page of this site, or the browser did not say so. Open the page again and send it from there."}
 
-// sameOrigin checks that one of the site's own pages sent a request that changes something. Browsers
-// say so in Sec-Fetch-Site; those that do not, and all on plain http, name the page's origin. `null` is
-// the origin of a page that may not be named, ours among them, so it needs the former.
+// sameOrigin checks that one of the site's own pages sent a request that changes something.
 func (l *Login) sameOrigin(r *http.Request) error {
-	sites, origins := r.Header["Sec-Fetch-Site"], r.Header["Origin"]
-	if len(sites) > 1 || len(origins) > 1 {
+	if !session.SameOrigin(r, l.origin(r)) {
 		return errCrossSite
 	}
-	own := len(origins) == 1 && l.ownOrigin(r, origins[0])
-	switch {
-	case len(sites) == 0:
-		if own {
-			return nil
-		}
-		return errCrossSite
-	case sites[0] != "same-origin":
-		return errCrossSite
-	case len(origins) == 0 || origins[0] == "null" || own:
-		return nil
-	}
-	return errCrossSite
-}
-
-// ownOrigin compares an Origin, which never has the scheme's own port, with the site's.
-func (l *Login) ownOrigin(r *http.Request, origin string) bool {
-	own := strings.ToLower(l.origin(r))
-	port := ":80"
-	if l.https(r) {
-		port = ":443"
-	}
-	return own != "" && strings.TrimSuffix(own, port) == strings.ToLower(origin)
+	return nil
 }
 
 // pageLoad reports whether a person is looking at what is answered: a whole page, not a script's

@@ -117,10 +117,10 @@ func New(c Config) (*Login, error) {
 		return nil, errors.New("login: the key for sealing flows is all zero")
 	}
 	l := &Login{Config: c, seal: newSeal(c.SealKey), hosts: map[string]string{}, unfinished: map[string]bool{}}
+	if err := CheckHosts(c.Hosts); err != nil {
+		return nil, err
+	}
 	for _, host := range c.Hosts {
-		if !validHost(host) {
-			return nil, iam.Invalidf("redirect_hosts: %q is not host[:port]: leave out scheme and path", host)
-		}
 		l.hosts[strings.ToLower(host)] = host
 	}
 	if l.Canonical == nil {
@@ -151,27 +151,40 @@ func (l *Login) SignedIn(r *http.Request) (*iam.Principal, *session.Session, err
 	if !found {
 		return nil, nil, nil
 	}
+	p, s, err := Holder(r.Context(), l.Directory, l.Sessions, secret)
+	if iam.KindOf(err) == iam.KindUnauthenticated {
+		return nil, nil, nil
+	}
+	return p, s, err
+}
+
+// Holder returns whose session a cookie's value is, with the session. iam.KindUnauthenticated says that
+// it counts for nobody, or for nobody any more; iam.KindUnavailable that nobody can tell.
+func Holder(ctx context.Context, d *directory.Directory, sessions *session.Sessions, secret iam.Secret) (*iam.Principal, *session.Session, error) {
 	for range attempts {
-		v := l.Directory.View()
-		s, err := l.Sessions.Find(r.Context(), v, secret)
+		v := d.View()
+		s, err := sessions.Find(ctx, v, secret)
 		var p *iam.Principal
 		if err == nil {
-			p, err = l.Directory.PrincipalIn(r.Context(), v, s.Principal)
+			p, err = d.PrincipalIn(ctx, v, s.Principal)
 		}
 		switch {
 		case !v.Valid():
 			continue
-		case iam.KindOf(err) == iam.KindUnauthenticated:
-			return nil, nil, nil
 		case err != nil:
 			return nil, nil, err
-		case !p.Active || p.Epoch != s.Epoch:
-			return nil, nil, nil
+		case !p.Active:
+			return nil, nil, directory.Deactivated(p)
+		case !s.Holds(p):
+			return nil, nil, errSessionEnded
 		}
 		return p, s, nil
 	}
 	return nil, nil, iam.Unavailable("The store kept changing. Try again.", nil)
 }
+
+var errSessionEnded = &iam.Error{Kind: iam.KindUnauthenticated, Reason: session.ReasonEnded,
+	Message: "This browser's session has ended. Sign in again."}
 
 // admission is a proof that somebody may be let in on.
 type admission struct {
