@@ -79,8 +79,8 @@ func TestDiscoveryThatFails(t *testing.T) {
 		"null":                 {Implicit, text(200, "application/json", "null"), "issuer"},
 		"a list":               {Implicit, text(200, "application/json", "[]"), "cannot be had"},
 		"16 MiB":               {Implicit, text(200, "application/json", `{"x":"`+strings.Repeat("x", 16<<20)+`"}`), "longer than"},
-		"a redirect elsewhere": {Implicit, func(a *authority) { a.discovery = http.RedirectHandler(elsewhere.URL+wellKnown, 302) }, "another origin"},
-		"a loop":               {Implicit, func(a *authority) { a.discovery = http.RedirectHandler(wellKnown, 302) }, "redirects more than"},
+		"a redirect elsewhere": {Implicit, func(a *authority) { a.discovery = http.RedirectHandler(elsewhere.URL+wellKnown, http.StatusFound) }, "another origin"},
+		"a loop":               {Implicit, func(a *authority) { a.discovery = http.RedirectHandler(wellKnown, http.StatusFound) }, "redirects more than"},
 		"it breaks off": {Implicit, func(a *authority) {
 			a.discovery = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 		}, "EOF"},
@@ -409,7 +409,7 @@ func FuzzDiscovery(f *testing.F) {
 			}
 			return
 		}
-		if p.Issuer != c.issuer || p.SigningNames != nil && len(p.SigningNames) > 0 && len(p.algorithms) == 0 {
+		if p.Issuer != c.issuer || len(p.SigningNames) > 0 && len(p.algorithms) == 0 {
 			t.Fatal(p)
 		}
 		for _, at := range []string{p.Authorization, p.Token, p.Keys, p.EndSession} {
