@@ -15,7 +15,7 @@ const (
 	maxDepth = 32
 	// maxMembers bounds the members of all objects in one text: finding those that stand twice takes
 	// memory for each. Claims have tens; Keycloak's grow by two for each client that a user has roles of.
-	maxMembers = 400
+	maxMembers = 256
 )
 
 // member is one member of a JSON object. Its value is valid JSON and shares memory with the text that

@@ -311,12 +311,13 @@ func TestParseAlgorithm(t *testing.T) {
 	}
 }
 
-// J14: what a hostile text costs is bounded by its own size, or by that of the largest token.
+// J14: what a hostile text costs is bounded by its own size.
 func TestParseAllocatesLittle(t *testing.T) {
 	var names strings.Builder
 	for i := range maxMembers - 1 {
 		fmt.Fprintf(&names, `"%x":1,`, i)
 	}
+	padding := strings.Repeat("a", MaxTokenBytes*3/4-names.Len()-100)
 	for name, c := range map[string]struct {
 		text  string
 		limit int
@@ -327,10 +328,10 @@ func TestParseAllocatesLittle(t *testing.T) {
 		"a number":   {unsigned(`{"alg":"ES256"}`, `{"exp":`+strings.Repeat("9", 12_000)+`}`), 0},
 		"nested":     {unsigned(`{"alg":"ES256"}`, `{"a":[`+strings.Repeat(`{"a":{}},`, maxMembers/2-1)+`1]}`), 0},
 		"escapes":    {unsigned(`{"alg":"ES256"}`, `{"a":"`+strings.Repeat(`\u0061`, 2_000)+`"}`), 0},
-		"many names": {unsigned(`{"alg":"ES256"}`, `{`+names.String()+`"x":1}`), 4 * MaxTokenBytes},
+		"many names": {unsigned(`{"alg":"ES256"}`, `{`+names.String()+`"x":"`+padding+`"}`), 0},
 	} {
 		if c.limit == 0 {
-			c.limit = 4 * len(c.text)
+			c.limit = 4*len(c.text) + 4<<10 // the race detector needs some as well
 			if _, err := Parse(c.text); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}

@@ -53,6 +53,8 @@ type Set struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 
+	reporting sync.Mutex // one Report at a time
+
 	mu         sync.Mutex
 	closed     bool
 	keys       *jws.KeySet // of the last fetch that succeeded; nil before
@@ -97,7 +99,9 @@ func New(c Config) (*Set, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	s := &Set{config: c, now: c.Now, client: newClient(c), asked: map[string]bool{}, unknown: map[string]bool{}}
+	// The wall clock alone: it goes on while the machine sleeps, and the keys grow old meanwhile.
+	now := func() time.Time { return c.Now().Round(0) }
+	s := &Set{config: c, now: now, client: newClient(c), asked: map[string]bool{}, unknown: map[string]bool{}}
 	s.context, s.cancel = context.WithCancel(context.Background())
 	if c.Pinned != nil {
 		s.keys = c.Pinned
@@ -147,17 +151,17 @@ func (s *Set) look(kid string, landed *flight) (*jws.KeySet, *flight, error) {
 		return s.keys, nil, nil
 	}
 	if landed != nil && landed.err != nil {
-		return nil, nil, s.unavailable(s.begunAt.Add(minInterval).Sub(now), landed.err)
+		return nil, nil, s.unavailable(s.pause(now), landed.err)
 	}
 	s.remember(kid)
-	switch pause := s.begunAt.Add(minInterval).Sub(now); {
+	switch pause := s.pause(now); {
 	case s.flight != nil: // it may have begun too early for kid, but may also find it
 		return nil, s.flight, nil
 	case s.closed:
 		return nil, nil, s.unavailable(minInterval, fmt.Errorf("the key set is closed: %w", context.Canceled))
-	case pause > 0 && !s.begunAt.IsZero() && usable:
+	case pause > 0 && usable:
 		return nil, nil, s.unknownYet(kid, pause)
-	case pause > 0 && !s.begunAt.IsZero():
+	case pause > 0:
 		return nil, nil, s.unavailable(pause, s.failure)
 	}
 	return nil, s.begin(now, kid), nil
@@ -167,17 +171,29 @@ func (s *Set) look(kid string, landed *flight) (*jws.KeySet, *flight, error) {
 // wait for it: the keys are older than they may be, because nothing tried to fetch them in time (the
 // machine slept).
 func (s *Set) refresh(now time.Time) *flight {
-	if now.Before(s.freshUntil) || s.closed {
+	fresh := now.Before(s.freshUntil) && !now.Before(s.fetchedAt)
+	if fresh || s.closed {
 		return nil
 	}
 	tried := !s.begunAt.Before(s.freshUntil)
-	if s.flight == nil && now.Sub(s.begunAt) >= s.backoff() {
+	if s.flight == nil && s.sinceBegun(now) >= s.backoff() {
 		s.begin(now, "")
 	}
 	if tried || now.Sub(s.fetchedAt) < MaxRemoval {
 		return nil
 	}
 	return s.flight
+}
+
+// pause is how long no fetch may begin yet; 0 or less if one may.
+func (s *Set) pause(now time.Time) time.Duration { return minInterval - s.sinceBegun(now) }
+
+// sinceBegun is how long ago the last fetch began. A clock that was set back must not stop fetching.
+func (s *Set) sinceBegun(now time.Time) time.Duration {
+	if since := now.Sub(s.begunAt); since >= 0 {
+		return since
+	}
+	return maxBackoff
 }
 
 // usable reports whether there are keys that are not too old.
@@ -216,6 +232,8 @@ func (s *Set) fly(f *flight) {
 		got, err = s.fetch()
 	}()
 	if s.config.Report != nil {
+		s.reporting.Lock()
+		defer s.reporting.Unlock()
 		s.config.Report(event)
 	}
 }
@@ -317,7 +335,7 @@ func (s *Set) due() {
 		return
 	}
 	now := s.now()
-	if pause := s.begunAt.Add(minInterval).Sub(now); pause > 0 {
+	if pause := s.pause(now); pause > 0 {
 		s.plan(pause)
 		return
 	}
