@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -71,8 +72,16 @@ func ParseAnswer(r *http.Request, m Method) (Answer, error) {
 }
 
 // ParseLogoutRequest reads the logout token out of a request to the back-channel logout address
-// (OpenID Connect Back-Channel Logout 1.0 section 2.5), with the same strictness and errors.
+// (OpenID Connect Back-Channel Logout 1.0 section 2.5), with the same strictness and kinds of errors.
 func ParseLogoutRequest(r *http.Request) (token string, err error) {
+	token, err = parseLogoutRequest(r)
+	if e, ok := errors.AsType[*iam.Error](err); ok {
+		return "", &iam.Error{Kind: e.Kind, Reason: e.Reason, Err: e.Err, Message: "the request is no logout request: post a form with one logout_token"}
+	}
+	return token, err
+}
+
+func parseLogoutRequest(r *http.Request) (string, error) {
 	form, err := readForm(r)
 	if err != nil {
 		return "", err

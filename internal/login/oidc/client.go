@@ -48,10 +48,11 @@ func sameOrigin(next *http.Request, via []*http.Request) error {
 
 func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
 
-// bounded returns a client whose answers end in an error beyond limit.
-func bounded(client *http.Client, limit int64) *http.Client {
+// forDocuments returns the client that fetches discovery documents. Of pages that are none, go-oidc
+// would repeat every word.
+func forDocuments(client *http.Client) *http.Client {
 	own := *client
-	own.Transport = limiting{client.Transport, limit, ""}
+	own.Transport = limiting{base: client.Transport, limit: maxDiscoveryBytes, successOnly: true}
 	return &own
 }
 
@@ -59,15 +60,17 @@ func bounded(client *http.Client, limit int64) *http.Client {
 // token endpoint and nobody else. asOrigin, if any, is sent as the Origin.
 func forTokens(client *http.Client, asOrigin string) *http.Client {
 	own := *client
-	own.Transport = limiting{client.Transport, maxTokenAnswerBytes, asOrigin}
+	own.Transport = limiting{base: client.Transport, limit: maxTokenAnswerBytes, origin: asOrigin}
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &own
 }
 
+// limiting bounds answers: beyond limit they end in an error.
 type limiting struct {
-	base   http.RoundTripper
-	limit  int64
-	origin string
+	base        http.RoundTripper
+	limit       int64
+	successOnly bool   // drop the bodies of other answers than 200
+	origin      string // sent as the Origin; "" for none
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -79,6 +82,11 @@ func (l limiting) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := l.base.RoundTrip(r)
 	if err != nil {
 		return nil, err
+	}
+	if l.successOnly && response.StatusCode != http.StatusOK {
+		response.Body.Close()
+		response.Body = http.NoBody
+		return response, nil
 	}
 	response.Body = &limitedBody{response.Body, l.limit}
 	return response, nil

@@ -128,7 +128,7 @@ func (d *discovery) close() {
 
 // discover fetches and judges the discovery document.
 func (c *Connector) discover(ctx context.Context) (*provider, error) {
-	ctx = gooidc.ClientContext(ctx, bounded(c.client, maxDiscoveryBytes))
+	ctx = gooidc.ClientContext(ctx, forDocuments(c.client))
 	if c.issuer != c.address {
 		ctx = gooidc.InsecureIssuerURLContext(ctx, c.issuer) // not left unchecked: read compares
 	}
@@ -156,17 +156,14 @@ func (c *Connector) read(document []byte) (*provider, error) {
 	if p.Issuer != c.issuer {
 		return nil, c.mismatch(p.Issuer)
 	}
-	needed := map[string]string{"authorization_endpoint": p.Authorization, "jwks_uri": p.Keys}
-	switch c.method {
-	case PKCE:
-		needed["token_endpoint"] = p.Token
-	case Implicit:
-	default:
-		return nil, errors.New("the authentication method is not known")
-	}
-	for name, at := range needed {
-		if !c.endpoint(at) {
-			return nil, fmt.Errorf("its discovery document has the %s %s: it must be an https URL without user and fragment", name, quote(at))
+	for _, needed := range []struct{ name, at string }{
+		{"authorization_endpoint", p.Authorization}, {"jwks_uri", p.Keys}, {"token_endpoint", p.Token},
+	} {
+		if needed.name == "token_endpoint" && c.method == Implicit {
+			continue
+		}
+		if !c.endpoint(needed.at) {
+			return nil, fmt.Errorf("its discovery document has the %s %s: it must be an https URL without user and fragment", needed.name, quote(needed.at))
 		}
 	}
 	if !c.endpoint(p.EndSession) {

@@ -176,6 +176,7 @@ func TestTokenEndpoint(t *testing.T) {
 		"503":                        {status(503, `{"error":"invalid_grant"}`), iam.KindUnavailable, ReasonUnavailable},
 		"302 elsewhere":              {redirect(302), iam.KindUnavailable, ReasonUnavailable},
 		"307 elsewhere":              {redirect(307), iam.KindUnavailable, ReasonUnavailable},
+		"307 within its origin":      {http.RedirectHandler("/token2", http.StatusTemporaryRedirect), iam.KindUnavailable, ReasonUnavailable},
 		"308 elsewhere":              {redirect(308), iam.KindUnavailable, ReasonUnavailable},
 		"HTML":                       {status(200, `<html>`), iam.KindUnavailable, ReasonUnavailable},
 		"nothing":                    {status(200, ``), iam.KindUnavailable, ReasonUnavailable},
@@ -195,6 +196,9 @@ func TestTokenEndpoint(t *testing.T) {
 		a.set(func() { a.tokens = c.handler })
 		_, err := connector.Finish(t.Context(), f, answer)
 		wantError(t, name, err, c.kind, c.reason)
+		if a.count("/token2") != 0 {
+			t.Errorf("%s: secrets followed it", name)
+		}
 		if err != nil && strings.Contains(err.Error(), f.Verifier) {
 			t.Errorf("%s tells the verifier: %v", name, err)
 		}

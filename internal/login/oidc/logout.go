@@ -24,7 +24,8 @@ const (
 
 // LogoutURL returns where the browser goes to sign out at the provider as well (RP-Initiated Logout
 // 1.0), and whether there is such a place: many providers have none, and one that is away has none
-// now. An ID token over 4 KiB is left out. postLogout and state may be empty.
+// now; it waits for the provider only where nothing is known of it. An ID token over 4 KiB is left out.
+// postLogout and state may be empty.
 func (c *Connector) LogoutURL(ctx context.Context, idToken iam.Secret, postLogout, state string) (string, bool) {
 	p, err := c.provider(ctx)
 	if err != nil || p.EndSession == "" {

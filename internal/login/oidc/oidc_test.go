@@ -157,7 +157,7 @@ func TestBegin(t *testing.T) {
 		case PKCE:
 			sum := sha256.Sum256([]byte(f.Verifier))
 			want["response_type"], want["code_challenge_method"], want["code_challenge"] = []string{"code"}, []string{"S256"}, []string{b64(sum[:])}
-			if len(f.Verifier) != 43 {
+			if len(f.Verifier) != 43 || f.Verifier == f.Nonce || f.Verifier == f.State {
 				t.Error(f.Verifier)
 			}
 		}
