@@ -12,7 +12,10 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/session"
 )
 
-const loginDoor = "/oidc/login"
+const (
+	loginDoor    = "/oidc/login"
+	callbackDoor = "/oidc/callback"
+)
 
 // teamsPage is where a newcomer chooses teams.
 const teamsPage = loginDoor + "?step=teams"
@@ -126,7 +129,7 @@ func providerName(issuer string) string {
 
 // begin sends the browser to the provider.
 func (l *Login) begin(w http.ResponseWriter, r *http.Request, to string) {
-	location, f, err := l.Provider.Begin(r.Context(), l.origin(r)+"/oidc/callback", to)
+	location, f, err := l.Provider.Begin(r.Context(), l.origin(r)+callbackDoor, to)
 	if err != nil {
 		l.refused(r, Event{Method: session.MethodOIDC, Issuer: plain(l.Provider.Issuer())}, err)
 		if iam.KindOf(err) == iam.KindInvalid { // the site's address and the method do not go together
@@ -175,25 +178,26 @@ var (
 	errFlowUsed    = &iam.Error{Kind: iam.KindUnauthenticated, Reason: ReasonFlowUsed}
 )
 
-// answered judges what the provider sent back. The flow is used up before it is judged: by its cookie
-// in this browser, and by its state for whoever has a copy of the cookie (threats O01).
+// answered judges what the provider sent back. The flow's cookie is taken away before, so that this
+// browser can use it once; a copy of it elsewhere is of no use either once somebody was signed in with
+// it (threats O01). That is noted only then, for what strangers send must not fill the store.
 func (l *Login) answered(w http.ResponseWriter, r *http.Request) (*identity.Identity, *heldFlow, error) {
 	answer, err := oidc.ParseAnswer(r, l.Provider.Method())
 	if err != nil {
 		return nil, nil, err
 	}
 	f := l.resume(w, r, answer.State)
-	if f == nil || l.over(f) || f.Flow.RedirectURI != l.origin(r)+"/oidc/callback" {
+	if f == nil || l.over(f) || f.Flow.RedirectURI != l.origin(r)+callbackDoor {
 		return nil, nil, errFlowUnknown
 	}
-	first, err := l.Sessions.Once(r.Context(), "flow", f.Flow.State, f.Flow.Created.Add(flowLife))
+	id, err := l.Provider.Finish(r.Context(), &f.Flow, answer)
 	if err != nil {
 		return nil, nil, err
 	}
-	if !first {
-		return nil, nil, errFlowUsed
+	first, err := l.Sessions.Once(r.Context(), "flow", f.Flow.State, f.Flow.Created.Add(flowLife+clockLeeway))
+	if err == nil && !first {
+		err = errFlowUsed
 	}
-	id, err := l.Provider.Finish(r.Context(), &f.Flow, answer)
 	return id, f, err
 }
 
