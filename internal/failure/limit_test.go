@@ -84,3 +84,25 @@ func TestParseRate(t *testing.T) {
 		}
 	}
 }
+
+func TestTakeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLimit[string](Rate{2, time.Hour})
+		for range 10 { // attempts that turn out to be none
+			if l.Failed("a") {
+				t.Fatal("over the limit")
+			}
+			l.TakeBack("a")
+		}
+		for range 5 {
+			l.TakeBack("a") // more than was counted
+		}
+		l.Failed("a")
+		l.Failed("a")
+		if !l.Failed("a") {
+			t.Error("taking back made the limit wider")
+		}
+		var none *Limit[string]
+		none.TakeBack("a")
+	})
+}

@@ -52,7 +52,7 @@ func (l *Login) ServeAuthorize(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		l.refuse(w, r, err)
-	case p == nil && r.Method != http.MethodPost && pageLoad(r):
+	case p == nil && r.Method != http.MethodPost && pageLoad(r) && acceptsHTML(r):
 		l.header(w, r, policy{})
 		seeOther(w, loginDoor+"?return_to="+url.QueryEscape(ReturnTo(r.URL.RequestURI())))
 	case p == nil:

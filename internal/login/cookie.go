@@ -91,7 +91,8 @@ func Strip(h http.Header) {
 }
 
 func own(pair string) bool {
-	name, _, _ := strings.Cut(strings.Trim(pair, " \t\r\n"), "=")
+	name, _, _ := strings.Cut(pair, "=")
+	name = strings.Trim(name, " \t\r\n") // some parsers take blanks from the name
 	rest, ok := strings.CutPrefix(strings.TrimPrefix(name, "__Host-"), session.NameHTTP)
 	return ok && (strings.HasPrefix(rest, flowSuffix) || rest == formSuffix || rest == offerSuffix)
 }

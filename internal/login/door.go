@@ -7,11 +7,15 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/login/identity"
+	"github.com/wandb-gateway/wandb-gateway/internal/login/oidc"
 	"github.com/wandb-gateway/wandb-gateway/internal/problem"
 	"github.com/wandb-gateway/wandb-gateway/internal/session"
 )
 
-const loginDoor = "/oidc/login"
+const (
+	loginDoor    = "/oidc/login"
+	callbackDoor = "/oidc/callback"
+)
 
 // teamsPage is where a newcomer chooses teams.
 const teamsPage = loginDoor + "?step=teams"
@@ -100,7 +104,7 @@ func (l *Login) showSignIn(w http.ResponseWriter, r *http.Request, status int, p
 		if l.Provider != nil {
 			p.ProviderLink = loginDoor + "?with=provider&return_to=" + url.QueryEscape(p.ReturnTo)
 			p.ProviderName = providerName(l.Provider.Issuer())
-			if l.Provider.Away() != nil {
+			if l.Provider.Status().Err != nil {
 				p.Notice = "At the moment " + p.ProviderName + " cannot be reached. Your directory password works all the same."
 			}
 		}
@@ -125,9 +129,13 @@ func providerName(issuer string) string {
 
 // begin sends the browser to the provider.
 func (l *Login) begin(w http.ResponseWriter, r *http.Request, to string) {
-	location, f, err := l.Provider.Begin(r.Context(), l.origin(r)+"/oidc/callback", to)
+	location, f, err := l.Provider.Begin(r.Context(), l.origin(r)+callbackDoor, to)
 	if err != nil {
 		l.refused(r, Event{Method: session.MethodOIDC, Issuer: plain(l.Provider.Issuer())}, err)
+		if iam.KindOf(err) == iam.KindInvalid { // the site's address and the method do not go together
+			l.refuse(w, r, err)
+			return
+		}
 		l.refuseAnswer(w, r, err)
 		return
 	}
@@ -160,7 +168,7 @@ func (l *Login) ServeCallback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	l.header(w, r, policy{})
-	if err := l.admitIdentity(w, r, id, session.MethodOIDC, ReturnTo(f.ReturnTo), f.Old); err != nil {
+	if err := l.admitIdentity(w, r, id, session.MethodOIDC, ReturnTo(f.Flow.ReturnTo), f.Old); err != nil {
 		l.refuse(w, r, err)
 	}
 }
@@ -170,43 +178,42 @@ var (
 	errFlowUsed    = &iam.Error{Kind: iam.KindUnauthenticated, Reason: ReasonFlowUsed}
 )
 
-// answered judges what the provider sent back. The flow is used up before it is judged: by its cookie
-// in this browser, and by its state for whoever has a copy of the cookie (threats O01).
+// answered judges what the provider sent back. The flow's cookie is taken away before, so that this
+// browser can use it once; a copy of it elsewhere is of no use either once somebody was signed in with
+// it (threats O01). That is noted only then, for what strangers send must not fill the store.
 func (l *Login) answered(w http.ResponseWriter, r *http.Request) (*identity.Identity, *heldFlow, error) {
-	answer, err := l.Provider.Parse(r)
+	answer, err := oidc.ParseAnswer(r, l.Provider.Method())
 	if err != nil {
 		return nil, nil, err
 	}
 	f := l.resume(w, r, answer.State)
-	if f == nil || l.over(f) || f.Issuer != l.Provider.Issuer() || f.RedirectURI != l.origin(r)+"/oidc/callback" {
+	if f == nil || l.over(f) || f.Flow.RedirectURI != l.origin(r)+callbackDoor {
 		return nil, nil, errFlowUnknown
 	}
-	first, err := l.Sessions.Once(r.Context(), "flow", f.State, f.Created.Add(flowLife))
+	id, err := l.Provider.Finish(r.Context(), &f.Flow, answer)
 	if err != nil {
 		return nil, nil, err
 	}
-	if !first {
-		return nil, nil, errFlowUsed
+	first, err := l.Sessions.Once(r.Context(), "flow", f.Flow.State, f.Flow.Created.Add(flowLife+clockLeeway))
+	if err == nil && !first {
+		err = errFlowUsed
 	}
-	id, err := l.Provider.Finish(r.Context(), &f.Flow, answer)
 	return id, f, err
 }
 
 // answerTexts are what people read when a provider's answer does not count, by reason. Whatever a
 // provider says in words stays in the log (threats O06, J30).
 var answerTexts = map[iam.Reason]string{
-	ReasonFlowUnknown:        "This sign-in was not begun in this browser, or more than ten minutes ago. Sign in again; cookies of this site have to be allowed.",
-	ReasonFlowUsed:           "This sign-in was used already: each is good for once. Sign in again.",
-	"flow_expired":           "This sign-in was begun more than ten minutes ago. Sign in again.",
-	"access_denied":          "The sign-in service does not let you in here, or you stopped on its page. Ask the people who keep it to give you access to this application.",
-	"provider_refused":       "The sign-in service did not accept the request of this gateway. Ask the administrator to compare the settings on both sides; the reason is in the gateway's log.",
-	"client_refused":         "The sign-in service does not know this gateway by its client id and secret. Ask the administrator to compare them; the reason is in the gateway's log.",
-	"email_unusable":         "Your account at the sign-in service does not have exactly one e-mail address, by which you are known here. Ask the people who keep it to correct that.",
-	"provider_unavailable":   "The sign-in service cannot be reached, so nobody can sign in with it at the moment. API keys and browsers that are signed in go on working. Try again soon.",
-	"unavailable":            "Part of the gateway does not answer at the moment, so nobody can sign in. API keys go on working where they can. Try again soon.",
-	"answer_malformed":       "What came back is no answer of the sign-in service that can be read. Sign in again; if that fails too, ask the administrator whether the service is set up for this gateway's method.",
-	"too_large":              "What came back from the sign-in service is too large.",
-	"unsupported_media_type": "What came back is no answer of the sign-in service.",
+	ReasonFlowUnknown:          "This sign-in was not begun in this browser, or more than ten minutes ago. Sign in again; cookies of this site have to be allowed.",
+	ReasonFlowUsed:             "This sign-in was used already: each is good for once. Sign in again.",
+	oidc.ReasonFlowExpired:     "This sign-in was begun more than ten minutes ago. Sign in again.",
+	oidc.ReasonAccessDenied:    "The sign-in service does not let you in here, or you stopped on its page. Ask the people who keep it to give you access to this application.",
+	oidc.ReasonRefused:         "The sign-in service did not accept the request of this gateway. Ask the administrator to compare the settings on both sides; the reason is in the gateway's log.",
+	oidc.ReasonClientRefused:   "The sign-in service does not know this gateway by its client id and secret. Ask the administrator to compare them; the reason is in the gateway's log.",
+	oidc.ReasonEmail:           "Your account at the sign-in service does not have exactly one e-mail address, by which you are known here. Ask the people who keep it to correct that.",
+	oidc.ReasonUnavailable:     "The sign-in service cannot be reached, so nobody can sign in with it at the moment. API keys and browsers that are signed in go on working. Try again soon.",
+	"unavailable":              "Part of the gateway does not answer at the moment, so nobody can sign in. API keys go on working where they can. Try again soon.",
+	oidc.ReasonAnswerMalformed: "What came back is no answer of the sign-in service that can be read. Sign in again; if that fails too, ask the administrator whether the service is set up for this gateway's method.",
 }
 
 // refuseAnswer answers with the page for a sign-in at the provider that came to nothing: 503 if nobody

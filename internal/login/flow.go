@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/wandb-gateway/wandb-gateway/internal/login/oidc"
 	"github.com/wandb-gateway/wandb-gateway/internal/session"
 )
 
@@ -19,11 +20,13 @@ const (
 	flowLife = 10 * time.Minute
 	// maxFlows is how many sign-ins a browser can have begun: the oldest is forgotten.
 	maxFlows = 5
+	// clockLeeway is how far the clocks of two nodes may be apart.
+	clockLeeway = time.Minute
 )
 
 // heldFlow is what a flow's cookie holds.
 type heldFlow struct {
-	Flow
+	Flow oidc.Flow
 	// Old is the id of the session that the browser had when it began.
 	Old string `json:",omitempty"`
 }
@@ -37,10 +40,10 @@ func flowName(state string, https bool) string {
 
 // keep gives the browser the flow's cookie, and takes away those of flows that are over or too many.
 func (l *Login) keep(w http.ResponseWriter, r *http.Request, f heldFlow) bool {
-	name := flowName(f.State, l.https(r))
+	name := flowName(f.Flow.State, l.https(r))
 	value, ok := l.seal.close(name, f)
 	if !ok {
-		f.ReturnTo = home // the only part that can be long
+		f.Flow.ReturnTo = home // the only part that can be long
 		if value, ok = l.seal.close(name, f); !ok {
 			return false
 		}
@@ -55,7 +58,7 @@ func (l *Login) keep(w http.ResponseWriter, r *http.Request, f heldFlow) bool {
 // two minutes or without end.
 func (l *Login) flowSameSite(r *http.Request) http.SameSite {
 	switch {
-	case !l.Provider.FormPost():
+	case l.Provider.Method() != oidc.Implicit:
 		return http.SameSiteLaxMode
 	case l.https(r):
 		return http.SameSiteNoneMode
@@ -73,9 +76,9 @@ func (l *Login) excess(r *http.Request) []string {
 	for name, value := range cookies(r.Header, session.CookieName(l.https(r))+flowSuffix) {
 		var f heldFlow
 		if !l.seal.open(name, value, &f) || l.over(&f) {
-			f.Created = time.Time{}
+			f.Flow.Created = time.Time{}
 		}
-		all = append(all, begun{name, f.Created})
+		all = append(all, begun{name, f.Flow.Created})
 	}
 	slices.SortFunc(all, func(a, b begun) int { return cmp.Or(b.at.Compare(a.at), cmp.Compare(a.name, b.name)) })
 	var names []string
@@ -98,8 +101,8 @@ func (l *Login) forget(w http.ResponseWriter, r *http.Request, names []string) {
 
 // over reports whether a flow's time is over, or has not come.
 func (l *Login) over(f *heldFlow) bool {
-	age := l.Now().Sub(f.Created)
-	return age < 0 || age > flowLife
+	age := l.Now().Sub(f.Flow.Created)
+	return age < -clockLeeway || age > flowLife
 }
 
 // resume returns the flow that an answer with this state belongs to, and takes its cookie away: it is
@@ -112,7 +115,7 @@ func (l *Login) resume(w http.ResponseWriter, r *http.Request, state string) *he
 	}
 	l.take(w, r, name)
 	var f heldFlow
-	if !l.seal.open(name, value, &f) || f.State != state {
+	if !l.seal.open(name, value, &f) || f.Flow.State != state {
 		return nil
 	}
 	return &f

@@ -29,15 +29,12 @@ const (
 	ReasonReplayed      iam.Reason = "logout_token_replayed"
 )
 
-// maxFormBytes bounds a form of ours; maxTokenFormBytes one with a token in it.
-const (
-	maxFormBytes      = 16 << 10
-	maxTokenFormBytes = 64 << 10
-)
+// maxFormBytes bounds a form of ours.
+const maxFormBytes = 16 << 10
 
 // readForm reads the body of a form, and nothing of the address. Its content type is exactly that of a
 // form; in another, pages of other sites can write what they want without asking.
-func readForm(w http.ResponseWriter, r *http.Request, most int64) (url.Values, error) {
+func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	types := r.Header["Content-Type"]
 	if len(types) != 1 {
 		return nil, errNotAForm
@@ -47,7 +44,7 @@ func readForm(w http.ResponseWriter, r *http.Request, most int64) (url.Values, e
 	if err != nil || kind != "application/x-www-form-urlencoded" || given && !strings.EqualFold(charset, "utf-8") || r.Header.Get("Content-Encoding") != "" {
 		return nil, errNotAForm
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxFormBytes))
 	if err != nil {
 		if _, large := errors.AsType[*http.MaxBytesError](err); large {
 			return nil, &iam.Error{Kind: iam.KindTooLarge, Reason: "too_large", Message: "The form is too large."}
@@ -103,7 +100,7 @@ func (l *Login) ownForm(w http.ResponseWriter, r *http.Request, x *session.Sessi
 	if err := l.sameOrigin(r); err != nil {
 		return nil, err
 	}
-	form, err := readForm(w, r, maxFormBytes)
+	form, err := readForm(w, r)
 	if err != nil {
 		return nil, err
 	}

@@ -112,3 +112,8 @@ func pageLoad(r *http.Request) bool {
 	mode := r.Header.Get("Sec-Fetch-Mode")
 	return (mode == "" || mode == "navigate") && r.Header.Get("Upgrade") == ""
 }
+
+// acceptsHTML reports whether the client asks for a page in so many words, as browsers do.
+func acceptsHTML(r *http.Request) bool {
+	return strings.Contains(strings.ToLower(strings.Join(r.Header["Accept"], ",")), "text/html")
+}

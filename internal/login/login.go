@@ -101,7 +101,7 @@ type Login struct {
 	hosts map[string]string // as compared, to as configured
 
 	mu         sync.Mutex
-	unfinished map[string]bool // logout tokens that were accepted and could not be carried out
+	unfinished map[string]bool // ids of logout tokens that count and could not be carried out
 }
 
 // New checks the configuration.
@@ -245,10 +245,8 @@ func (l *Login) admit(w http.ResponseWriter, r *http.Request, e Event, a admissi
 	}
 	if id := a.identity; id != nil {
 		n.Issuer, n.Subject, n.ProviderSession = id.Issuer, id.Subject, id.SessionID
-		if l.Provider != nil && a.method == session.MethodOIDC {
-			if _, ok := l.Provider.LogoutURL(r.Context(), iam.Secret{}, "", ""); ok {
-				n.IDToken = id.IDToken
-			}
+		if l.Provider != nil && l.Provider.Status().SignsOut {
+			n.IDToken = id.IDToken
 		}
 	}
 	secret, s, err := l.Sessions.Create(r.Context(), n)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/login/oidc"
 	"github.com/wandb-gateway/wandb-gateway/internal/problem"
 	"github.com/wandb-gateway/wandb-gateway/internal/session"
 )
@@ -24,7 +25,7 @@ func (l *Login) ServeLogout(w http.ResponseWriter, r *http.Request) {
 		l.postLogout(w, r)
 		return
 	}
-	if iss, sid, ok := frontChannel(r); ok {
+	if iss, sid, ok := frontChannel(r); ok && r.Method == http.MethodGet {
 		l.frontChannelLogout(w, r, iss, sid)
 		return
 	}
@@ -52,7 +53,10 @@ func (l *Login) logoutForms(r *http.Request) string {
 	if l.Provider == nil {
 		return onlyHere
 	}
-	at, ok := l.Provider.LogoutURL(r.Context(), iam.Secret{}, "", "")
+	at, ok := "", l.Provider.Status().SignsOut // not to wait for one that is away
+	if ok {
+		at, ok = l.Provider.LogoutURL(r.Context(), iam.Secret{}, "", "")
+	}
 	if !ok {
 		return onlyHere
 	}
@@ -141,13 +145,8 @@ func (l *Login) frontChannelLogout(w http.ResponseWriter, r *http.Request, iss, 
 	l.header(w, r, policy{framed: true})
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(http.StatusOK)
-	if r.Method != http.MethodHead {
-		w.Write([]byte("<!doctype html>\n<html lang=\"en\"><title>Signed out</title></html>\n"))
-	}
+	w.Write([]byte("<!doctype html>\n<html lang=\"en\"><title>Signed out</title></html>\n"))
 }
-
-// logoutTokenMemory is how long a logout token is remembered: none is good for longer.
-const logoutTokenMemory = 24 * time.Hour
 
 // ServeBackchannelLogout is the door /oidc/backchannel-logout (OpenID Connect Back-Channel Logout 1.0).
 // The token proves who asks, so that the host does not matter.
@@ -164,7 +163,7 @@ func (l *Login) ServeBackchannelLogout(w http.ResponseWriter, r *http.Request) {
 		logoutFailed(w, http.StatusNotFound, "no OpenID provider is configured here")
 		return
 	}
-	err := l.backchannelLogout(w, r)
+	err := l.backchannelLogout(r)
 	if err == nil {
 		w.WriteHeader(http.StatusOK)
 		return
@@ -181,12 +180,8 @@ func (l *Login) ServeBackchannelLogout(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (l *Login) backchannelLogout(w http.ResponseWriter, r *http.Request) error {
-	form, err := readForm(w, r, maxTokenFormBytes)
-	if err != nil {
-		return err
-	}
-	token, err := one(form, "logout_token")
+func (l *Login) backchannelLogout(r *http.Request) error {
+	token, err := oidc.ParseLogoutRequest(r)
 	if err != nil {
 		return err
 	}
@@ -208,19 +203,16 @@ func (l *Login) backchannelLogout(w http.ResponseWriter, r *http.Request) error 
 
 // firstUse refuses a token that was used (threats O15), but not one whose sessions could not be ended
 // when it came: the provider sends it again.
-func (l *Login) firstUse(ctx context.Context, out Logout) error {
+func (l *Login) firstUse(ctx context.Context, out oidc.Logout) error {
 	l.mu.Lock()
 	again := l.unfinished[out.ID]
 	l.mu.Unlock()
-	if again {
-		return nil
-	}
-	first, err := l.Sessions.Once(ctx, "logout "+out.Issuer, out.ID, l.Now().Add(logoutTokenMemory))
+	first, err := l.Sessions.Once(ctx, "logout "+out.Issuer, out.ID, out.Expires)
 	if err != nil {
 		l.settle(out, true)
 		return err
 	}
-	if !first {
+	if !first && !again {
 		return &iam.Error{Kind: iam.KindInvalid, Reason: ReasonReplayed, Message: "the logout token was used before"}
 	}
 	return nil
@@ -229,7 +221,7 @@ func (l *Login) firstUse(ctx context.Context, out Logout) error {
 // maxUnfinished bounds the tokens that are remembered for another try.
 const maxUnfinished = 1000
 
-func (l *Login) settle(out Logout, failed bool) {
+func (l *Login) settle(out oidc.Logout, failed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !failed {

@@ -113,7 +113,7 @@ var pages = template.Must(template.New("").Parse(`
 
 {{define "teams"}}{{template "head" .}}<main>
 <h1>{{.Title}}</h1>
-<p>People with an e-mail address like yours may join these teams. You can do without, and be added to a team later.</p>
+{{template "alert" .}}<p>People with an e-mail address like yours may join these teams. You can do without, and be added to a team later.</p>
 <form method="post" action="/oidc/login">
 {{template "hidden" .}}<input type="hidden" name="form" value="teams">
 <fieldset class="choices">
@@ -286,23 +286,32 @@ func (l *Login) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	l.refuseWith(w, r, p.Status, p, p.Message)
 }
 
+// refuseWith does so with another status or text than the problem's.
 func (l *Login) refuseWith(w http.ResponseWriter, r *http.Request, status int, p problem.Problem, text string) {
 	if p.RetryAfter > 0 {
 		w.Header().Set("Retry-After", seconds(p.RetryAfter))
 	}
-	l.message(w, r, status, messagePage{head: head{Title: titleOf(status)}, Text: text, Link: loginDoor, LinkText: "Sign in again"})
+	m := messagePage{head: head{Title: titleOf(status)}, Text: text}
+	switch {
+	case p.Status == http.StatusMisdirectedRequest, p.Status == http.StatusNotFound, p.Status == http.StatusMethodNotAllowed: // it would be the same again
+	case r.URL.Path == authorizeDoor, r.URL.Path == logoutDoor:
+		m.Link, m.LinkText = r.URL.Path, "Back"
+	default:
+		m.Link, m.LinkText = loginDoor, "Sign in again"
+	}
+	l.message(w, r, status, m)
 }
 
 func titleOf(status int) string {
 	switch status {
 	case http.StatusForbidden:
-		return "You cannot sign in"
+		return "This is not allowed"
 	case http.StatusServiceUnavailable:
-		return "Signing in is not possible right now"
+		return "This is not possible right now"
 	case http.StatusTooManyRequests:
 		return "Too many attempts"
-	case http.StatusBadRequest, http.StatusUnauthorized:
-		return "The sign-in did not work"
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusConflict:
+		return "This did not work"
 	}
 	return http.StatusText(status)
 }

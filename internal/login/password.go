@@ -119,9 +119,8 @@ func (l *Login) askRestore(r *http.Request, login string, password iam.Secret) (
 // judged it.
 func (l *Login) attempt(r *http.Request, account string) (tooMany error, settle func(error)) {
 	client := failure.Client(l.Client(r))
-	overAddress := l.AddressFailures.Failed(client)
-	overAccount := l.AccountFailures.Failed(account)
-	if overAddress || overAccount {
+	// The account only behind the address: an address over its limit would lock accounts otherwise.
+	if l.AddressFailures.Failed(client) || l.AccountFailures.Failed(account) {
 		return &iam.Error{Kind: iam.KindTooMany, Reason: ReasonTooMany, RetryAfter: 30 * time.Second,
 			Message: "Too many wrong passwords came from here or for this name, so this one was not looked at. Wait a minute and try again."}, nil
 	}

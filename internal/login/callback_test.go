@@ -1,0 +1,463 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/directory"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/login/identity"
+	"github.com/wandb-gateway/wandb-gateway/internal/login/oidc"
+	"github.com/wandb-gateway/wandb-gateway/internal/session"
+)
+
+func TestSignInAtTheProvider(t *testing.T) {
+	h := newHouse(t, nil)
+	b := h.browser()
+	a := b.signIn("/oidc/login?return_to=%2Facme%2Fx%3Fa%3D%252Fb")
+	if a.location() != "/acme/x?a=%2Fb" {
+		t.Errorf("to %q", a.location())
+	}
+	if e := h.last(); e.Action != ActionSignIn || e.Method != session.MethodOIDC || e.Username != "alice" || !e.Created || !e.Bound || e.Subject != "sub-alice" || e.Session == "" {
+		t.Errorf("%+v", e)
+	}
+	for _, c := range a.given { // O10
+		switch {
+		case c.Name == session.NameHTTPS:
+			if !c.HttpOnly || !c.Secure || c.Path != "/" || c.Domain != "" || c.SameSite != http.SameSiteLaxMode || len(c.Value) != 43 {
+				t.Errorf("%+v", c)
+			}
+		case c.MaxAge >= 0:
+			t.Errorf("left over: %+v", c)
+		}
+	}
+	if len(b.jar) != 1 {
+		t.Errorf("cookies left: %v", b.jar)
+	}
+}
+
+func TestCookieOfAFlow(t *testing.T) { // O11
+	for _, c := range []struct {
+		name   string
+		scheme string
+		method oidc.Method
+		same   http.SameSite
+		prefix string
+	}{
+		{"posted by another site", "https", oidc.Implicit, http.SameSiteNoneMode, "__Host-wandb-gateway-flow-"},
+		{"by a link", "https", oidc.PKCE, http.SameSiteLaxMode, "__Host-wandb-gateway-flow-"},
+		{"on plain http by a link", "http", oidc.PKCE, http.SameSiteLaxMode, "wandb-gateway-flow-"},
+		{"on plain http, posted", "http", oidc.Implicit, 0, "wandb-gateway-flow-"},
+	} {
+		h := newHouse(t, nil)
+		h.provider.method = c.method
+		b := h.browser()
+		b.origin = c.scheme + "://" + host
+		a := b.get("/oidc/login")
+		if len(a.given) != 1 {
+			t.Fatalf("%s: %v", c.name, a.given)
+		}
+		if k := a.given[0]; k.SameSite != c.same || !k.HttpOnly || k.Secure != (c.scheme == "https") || k.Path != "/" || k.Domain != "" || k.MaxAge != 600 || !strings.HasPrefix(k.Name, c.prefix) {
+			t.Errorf("%s: %+v", c.name, k)
+		}
+		for _, secret := range []string{"state", "acme", "wandb.acme.test"} {
+			if strings.Contains(a.given[0].Value, secret) {
+				t.Errorf("%s: the value is readable", c.name)
+			}
+		}
+	}
+}
+
+func TestImplicitAnswerIsPosted(t *testing.T) {
+	h := newHouse(t, nil)
+	h.provider.method = oidc.Implicit
+	b := h.browser()
+	state := b.begin("/oidc/login?return_to=/acme")
+	a := b.send(http.MethodPost, "/oidc/callback", url.Values{"id_token": {"a.b.c"}, "state": {state}}.Encode(), func(r *http.Request) {
+		r.Header.Set("Origin", idp)
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+	})
+	if a.Code != http.StatusSeeOther || a.location() != "/acme" || !b.signedIn() {
+		t.Errorf("%d to %s: %s", a.Code, a.location(), a.Body)
+	}
+}
+
+// TestAnswersThatProveNothing: no session, a refusal in the audit, a page without automatic retry.
+func TestAnswersThatProveNothing(t *testing.T) { // O01, O05, O06, O08, O12, O23
+	type try struct {
+		h     *house
+		b     *browser
+		state string
+	}
+	cookieOf := func(y try) *http.Cookie { return y.b.jar[flowName(y.state, true)] }
+	for name, c := range map[string]struct {
+		do     func(try) answer
+		status int
+		reason iam.Reason
+		text   string
+	}{
+		"in another browser": {func(y try) answer { return y.h.browser().callback(y.state) }, 400, ReasonFlowUnknown, "not begun in this browser"},
+		"in another browser that has a flow too": {func(y try) answer {
+			other := y.h.browser()
+			other.begin("/oidc/login")
+			return other.callback(y.state)
+		}, 400, ReasonFlowUnknown, "not begun"},
+		"used again": {func(y try) answer {
+			y.b.callback(y.state)
+			y.b.jar = map[string]*http.Cookie{}
+			return y.b.callback(y.state)
+		}, 400, ReasonFlowUnknown, "not begun"},
+		"used again with a copy of the cookie": {func(y try) answer {
+			copied := cookieOf(y)
+			y.b.callback(y.state)
+			y.b.jar = map[string]*http.Cookie{copied.Name: copied}
+			return y.b.callback(y.state)
+		}, 400, ReasonFlowUsed, "used already"},
+		"after eleven minutes": {func(y try) answer {
+			y.h.clock = y.h.clock.Add(11 * time.Minute)
+			return y.b.callback(y.state)
+		}, 400, ReasonFlowUnknown, "ten minutes"},
+		"with a flow from the future": {func(y try) answer {
+			y.h.clock = y.h.clock.Add(-2 * time.Minute)
+			return y.b.callback(y.state)
+		}, 400, ReasonFlowUnknown, "not begun"},
+		"with another tab's state": {func(y try) answer {
+			second := y.b.begin("/oidc/login")
+			y.b.jar[flowName(y.state, true)].Value = y.b.jar[flowName(second, true)].Value
+			return y.b.callback(y.state)
+		}, 400, ReasonFlowUnknown, "not begun"},
+		"with a changed cookie": {func(y try) answer {
+			c := cookieOf(y)
+			c.Value = c.Value[:len(c.Value)-2] + "AA"
+			return y.b.callback(y.state)
+		}, 400, ReasonFlowUnknown, "not begun"},
+		"with two cookies of the name": {func(y try) answer {
+			return y.b.send(http.MethodGet, "/oidc/callback?code=c&state="+y.state, "", func(r *http.Request) {
+				r.Header.Add("Cookie", flowName(y.state, true)+"=planted")
+			})
+		}, 400, ReasonFlowUnknown, "not begun"},
+		"on another host of ours": {func(y try) answer {
+			y.b.origin = "https://other.acme.test"
+			return y.b.callback(y.state)
+		}, 400, ReasonFlowUnknown, "not begun"},
+		"without a state": {func(y try) answer { return y.b.get("/oidc/callback?code=c") }, 400, oidc.ReasonAnswerMalformed, "no answer of the sign-in service"},
+		"with two states": {func(y try) answer {
+			return y.b.get("/oidc/callback?code=c&state=" + y.state + "&state=x")
+		}, 400, oidc.ReasonAnswerMalformed, "no answer"},
+		"with a token in the address": {func(y try) answer {
+			return y.b.get("/oidc/callback?code=c&id_token=a.b.c&state=" + y.state)
+		}, 400, oidc.ReasonAnswerMalformed, "no answer"},
+		"posted": {func(y try) answer {
+			return y.b.post("/oidc/callback", url.Values{"code": {"c"}, "state": {y.state}})
+		}, 400, oidc.ReasonAnswerMalformed, "no answer"},
+		"refused by the provider, with a script": {func(y try) answer {
+			y.h.provider.finish = func(_ *oidc.Flow, a oidc.Answer) (*identity.Identity, error) {
+				return nil, &iam.Error{Kind: iam.KindDenied, Reason: oidc.ReasonAccessDenied, Message: a.ErrorDescription, Err: errors.New(a.ErrorDescription)}
+			}
+			return y.b.get("/oidc/callback?error=access_denied&error_description=%3Cscript%3Eevil&state=" + y.state)
+		}, 403, oidc.ReasonAccessDenied, "does not let you in"},
+		"a bad signature": {func(y try) answer {
+			y.h.provider.finish = func(*oidc.Flow, oidc.Answer) (*identity.Identity, error) {
+				return nil, &iam.Error{Kind: iam.KindUnauthenticated, Reason: "bad_signature", Message: "evil", Err: errors.New("evil")}
+			}
+			return y.b.callback(y.state)
+		}, 400, "bad_signature", "does not prove who you are"},
+		"the provider is away": {func(y try) answer {
+			y.h.provider.finish = func(*oidc.Flow, oidc.Answer) (*identity.Identity, error) {
+				return nil, &iam.Error{Kind: iam.KindUnavailable, Reason: oidc.ReasonUnavailable, RetryAfter: 7 * time.Second, Err: errors.New("evil")}
+			}
+			return y.b.callback(y.state)
+		}, 503, oidc.ReasonUnavailable, "cannot be reached"},
+		"the store is away": {func(y try) answer {
+			y.h.store.away.Store(true)
+			defer y.h.store.away.Store(false)
+			return y.b.callback(y.state)
+		}, 503, "unavailable", "Try again soon"},
+		"a bug": {func(y try) answer {
+			y.h.provider.finish = func(*oidc.Flow, oidc.Answer) (*identity.Identity, error) { return nil, errors.New("evil") }
+			return y.b.callback(y.state)
+		}, 500, "", "request id"},
+		"an unverified address": {func(y try) answer {
+			y.h.provider.finish = func(*oidc.Flow, oidc.Answer) (*identity.Identity, error) {
+				id := person("alice")
+				id.EmailVerified = identity.VerifiedFalse
+				return id, nil
+			}
+			return y.b.callback(y.state)
+		}, 403, directory.ReasonEmailUnverified, "not verified"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, func(c *Config) { c.Hosts = append(c.Hosts, "other.acme.test") })
+			b := h.browser()
+			y := try{h, b, b.begin("/oidc/login")}
+			before := 0
+			if strings.HasPrefix(name, "used again") {
+				before = 1
+			}
+			a := c.do(y)
+			if a.Code != c.status || a.location() != "" || !strings.Contains(a.Body.String(), c.text) {
+				t.Errorf("%d to %q: %s", a.Code, a.location(), a.Body)
+			}
+			if n := h.sessions(); n != before {
+				t.Errorf("%d sessions", n)
+			}
+			for _, k := range a.given {
+				if k.Name == session.NameHTTPS {
+					t.Errorf("a session was given: %v", k)
+				}
+			}
+			if e := h.last(); e.Action != ActionRefused || e.Reason != c.reason || e.Method != session.MethodOIDC {
+				t.Errorf("reported %+v", e)
+			}
+			for _, bad := range []string{"<script", "evil"} {
+				if strings.Contains(a.Body.String(), bad) {
+					t.Errorf("the page says %q", bad)
+				}
+			}
+			if strings.Contains(a.Body.String(), "http-equiv") || a.Header().Get("Refresh") != "" {
+				t.Error("it tries again by itself")
+			}
+			if (a.Code == 503) != (a.Header().Get("Retry-After") != "") {
+				t.Errorf("Retry-After %q", a.Header().Get("Retry-After"))
+			}
+			pageHeaders(t, a)
+		})
+	}
+}
+
+// pageHeaders asserts what every page has (O22).
+func pageHeaders(t *testing.T, a answer) {
+	t.Helper()
+	csp := a.Header().Get("Content-Security-Policy")
+	for _, part := range []string{"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action "} {
+		if !strings.Contains(csp, part) {
+			t.Errorf("policy %q has no %s", csp, part)
+		}
+	}
+	if strings.Contains(csp, "unsafe") || a.Header().Get("Referrer-Policy") != "no-referrer" || a.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("headers %v", a.Header())
+	}
+}
+
+func TestTabsDoNotDisturbEachOther(t *testing.T) { // O01
+	h := newHouse(t, nil)
+	b := h.browser()
+	first, second := b.begin("/oidc/login?return_to=/first"), b.begin("/oidc/login?return_to=/second")
+	if a := b.callback(first); a.location() != "/first" {
+		t.Errorf("to %s", a.location())
+	}
+	if a := b.callback(second); a.location() != "/second" {
+		t.Errorf("to %s", a.location())
+	}
+	if n := h.sessions(); n != 1 {
+		t.Errorf("%d sessions", n)
+	}
+}
+
+func TestABrowserHasFiveFlowsAtMost(t *testing.T) {
+	h := newHouse(t, nil)
+	b := h.browser()
+	b.jar["__Host-wandb-gateway-flow-planted"] = &http.Cookie{Name: "__Host-wandb-gateway-flow-planted", Value: "x"}
+	var states []string
+	for range 9 {
+		states = append(states, b.begin("/oidc/login"))
+		h.clock = h.clock.Add(time.Second)
+		if len(b.jar) > 5 {
+			t.Fatalf("%d cookies", len(b.jar))
+		}
+	}
+	if a := b.callback(states[0]); a.Code != http.StatusBadRequest {
+		t.Errorf("the oldest: %d", a.Code)
+	}
+	if a := b.callback(states[8]); a.Code != http.StatusSeeOther {
+		t.Errorf("the latest: %d", a.Code)
+	}
+}
+
+func TestEverySignInIsANewSession(t *testing.T) { // O09
+	h := newHouse(t, nil)
+	b := h.browser()
+	b.jar[session.NameHTTPS] = &http.Cookie{Name: session.NameHTTPS, Value: strings.Repeat("A", 43)} // chosen by somebody else
+	b.signIn("/oidc/login")
+	first := b.cookie()
+	if first.Reveal() == strings.Repeat("A", 43) {
+		t.Fatal("the chosen session was taken")
+	}
+	b.signIn("/oidc/login")
+	if second := b.cookie(); second.Reveal() == first.Reveal() || h.good(first) || !h.good(second) || h.sessions() != 1 {
+		t.Errorf("the old session lives on; %d sessions", h.sessions())
+	}
+	// The answer that another site posts comes without the session's cookie.
+	old := b.cookie()
+	h.provider.method = oidc.Implicit
+	state := b.begin("/oidc/login")
+	delete(b.jar, session.NameHTTPS)
+	b.post("/oidc/callback", url.Values{"id_token": {"a.b.c"}, "state": {state}})
+	if h.good(old) || !b.signedIn() || h.sessions() != 1 {
+		t.Errorf("the old session lives on; %d sessions", h.sessions())
+	}
+}
+
+func TestProviderAwayAtTheDoor(t *testing.T) { // O17
+	c, err := oidc.New(oidc.Config{Issuer: "http://127.0.0.1:1", ClientID: "wandb", Method: oidc.PKCE})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	h := newHouse(t, func(cfg *Config) { cfg.Provider = c })
+	a := h.browser().get("/oidc/login")
+	if a.Code != http.StatusServiceUnavailable || a.Header().Get("Retry-After") == "" || !strings.Contains(a.Body.String(), "API keys and browsers that are signed in go on working") {
+		t.Errorf("%d %v %s", a.Code, a.Header(), a.Body)
+	}
+	if len(a.given) != 0 || h.last().Reason != oidc.ReasonUnavailable {
+		t.Errorf("%v, %+v", a.given, h.last())
+	}
+	pageHeaders(t, a)
+}
+
+func TestRedirectURIComesFromTheConfiguration(t *testing.T) { // O20
+	h := newHouse(t, func(c *Config) { c.Hosts = []string{host, "Second.acme.test:8443"} })
+	for asked, want := range map[string]string{
+		host: origin, "WANDB.acme.test": origin, host + ":443": origin, "second.acme.test:8443": "https://Second.acme.test:8443",
+		"evil.example": "", "second.acme.test": "", host + ":8443": "", host + ".evil.example": "", "": "", host + "@evil.example": "", host + ".": "",
+	} {
+		b := h.browser()
+		a := b.send(http.MethodGet, "/oidc/login", "", func(r *http.Request) {
+			r.Host = asked
+			r.Header.Set("X-Forwarded-Host", "evil.example")
+			r.Header.Set("X-Forwarded-Proto", "javascript")
+		})
+		if want == "" {
+			if a.Code != http.StatusMisdirectedRequest || len(a.given) != 0 {
+				t.Errorf("%q: %d %s", asked, a.Code, a.location())
+			}
+			continue
+		}
+		var f heldFlow
+		if len(a.given) != 1 || !h.seal.open(a.given[0].Name, a.given[0].Value, &f) || f.Flow.RedirectURI != want+"/oidc/callback" {
+			t.Errorf("%q: %+v", asked, f.Flow.RedirectURI)
+		}
+	}
+	for _, bad := range []string{"https://a.test", "a.test/x", "a b", "", "user@a.test", "a.test?x"} {
+		c := h.Config
+		c.Hosts = []string{bad}
+		if _, err := New(c); iam.KindOf(err) != iam.KindInvalid {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func TestOnlyPageLoadsBegin(t *testing.T) { // O21, O24
+	h := newHouse(t, nil)
+	for name, change := range map[string]func(*http.Request){
+		"picture":   func(r *http.Request) { r.Header.Set("Sec-Fetch-Dest", "image") },
+		"frame":     func(r *http.Request) { r.Header.Set("Sec-Fetch-Dest", "iframe") },
+		"script":    func(r *http.Request) { r.Header.Set("Sec-Fetch-Mode", "cors") },
+		"websocket": func(r *http.Request) { r.Header.Set("Upgrade", "websocket") },
+	} {
+		for _, target := range []string{"/oidc/login", "/authorize"} {
+			a := h.browser().send(http.MethodGet, target, "", change)
+			if a.Code != http.StatusUnauthorized || len(a.given) != 0 || a.Header().Get("Www-Authenticate") == "" || a.Header().Get("Content-Type") != "application/json" {
+				t.Errorf("%s of %s: %d %v", name, target, a.Code, a.Header())
+			}
+		}
+	}
+	a := h.browser().send(http.MethodGet, "/authorize", "", func(r *http.Request) { r.Header.Set("Accept", "*/*") })
+	if a.Code != http.StatusUnauthorized {
+		t.Errorf("a program: %d", a.Code)
+	}
+	for target, methods := range map[string][]string{
+		"/oidc/login": {"PUT", "DELETE", "OPTIONS"}, "/oidc/callback": {"PUT", "HEAD"}, "/logout": {"PUT"}, "/authorize": {"PATCH"}, "/oidc/backchannel-logout": {"GET", "PUT"},
+	} {
+		for _, method := range methods {
+			if a := h.browser().send(method, target, "", nil); a.Code != http.StatusMethodNotAllowed || a.Header().Get("Allow") == "" {
+				t.Errorf("%s %s: %d", method, target, a.Code)
+			}
+		}
+	}
+}
+
+func TestWhoIsDeactivatedIsSignedOut(t *testing.T) {
+	h := newHouse(t, nil)
+	h.Login.Directory.CreateUser(context.Background(), directory.NewUser{Username: "root", Role: iam.OrganizationAdmin})
+	b := h.browser()
+	b.signIn("/oidc/login")
+	id, err := h.Login.Directory.FindUser(context.Background(), "alice")
+	h.ok(err)
+	off, on := false, true
+	_, err = h.Login.Directory.SetUser(context.Background(), id, directory.UserChange{Active: &off})
+	h.ok(err)
+	if b.signedIn() {
+		t.Error("the session counts")
+	}
+	if a := b.callback(b.begin("/oidc/login")); a.Code != http.StatusForbidden || h.last().Reason != directory.ReasonDeactivated {
+		t.Errorf("%d %s", a.Code, a.Body)
+	}
+	_, err = h.Login.Directory.SetUser(context.Background(), id, directory.UserChange{Active: &on})
+	h.ok(err)
+	if b.signedIn() {
+		t.Error("the session came back")
+	}
+}
+
+func TestSettingsReachTheDirectory(t *testing.T) {
+	h := newHouse(t, func(c *Config) { c.Settings = Settings{OIDCGroups: true, ForceNames: true, Provision: true} })
+	_, err := h.Login.Directory.CreateTeam(context.Background(), "vision")
+	h.ok(err)
+	h.provider.finish = func(*oidc.Flow, oidc.Answer) (*identity.Identity, error) {
+		id := person("alice")
+		id.Username, id.Name, id.Groups, id.GroupsKnown = "asmith", "Alice Smith", []string{"vision", "none\n"}, true
+		return id, nil
+	}
+	h.browser().signIn("/oidc/login")
+	if e := h.last(); e.Username != "asmith" || len(e.Joined) != 1 || e.Joined[0] != "vision" || len(e.Unknown) != 1 || e.Unknown[0] != "none?" {
+		t.Errorf("%+v", e)
+	}
+	h = newHouse(t, func(c *Config) { c.Settings = Settings{} })
+	a := h.browser()
+	if got := a.callback(a.begin("/oidc/login")); got.Code != http.StatusForbidden || h.last().Reason != directory.ReasonNotProvisioned || !strings.Contains(got.Body.String(), "alice@acme.test") {
+		t.Errorf("%d %s", got.Code, got.Body)
+	}
+}
+
+func FuzzFlowCookie(f *testing.F) {
+	s := newSeal([32]byte{3})
+	name := flowName("state", true)
+	good, _ := s.close(name, heldFlow{Flow: oidc.Flow{State: "state", ReturnTo: "/"}, Old: "0123456789abcdef"})
+	f.Add(name, good)
+	f.Add(name, "")
+	f.Add(flowName("other", true), good)
+	f.Add(name, good+"=")
+	f.Fuzz(func(t *testing.T, as, value string) {
+		var held heldFlow
+		if s.open(as, value, &held) && (as != name || value != good) {
+			t.Fatalf("%q opened as %q: %+v", value, as, held.Old)
+		}
+	})
+}
+
+func FuzzStrip(f *testing.F) {
+	f.Add("a=b; __Host-wandb-gateway-flow-0123=x; c", "wandb-gateway-form=1;d=e")
+	f.Add("wandb-gateway=session", "  wandb-gateway-teams = y")
+	f.Fuzz(func(t *testing.T, one, two string) {
+		h := http.Header{"Cookie": {one, two}}
+		Strip(h)
+		for _, prefix := range []string{session.NameHTTPS, session.NameHTTP} {
+			for name := range cookies(h, prefix) {
+				if own(name) {
+					t.Fatalf("%q and %q still have %q", one, two, name)
+				}
+			}
+		}
+		before := strings.Join(h["Cookie"], "\n")
+		Strip(h)
+		if after := strings.Join(h["Cookie"], "\n"); after != before {
+			t.Fatalf("%q became %q", before, after)
+		}
+	})
+}
