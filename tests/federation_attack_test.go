@@ -284,7 +284,6 @@ func (f *forger) wrongClaims(cases map[string]string) {
 // encodings is J15.
 func (f *forger) encodings(cases map[string]string) {
 	cases["J15 empty"] = ""
-	cases["J15 blank"] = " "
 	cases["J15 dots"] = ".."
 	cases["J15 no token"] = "opaque"
 	for name, change := range map[string]func(h, p, s string) string{
@@ -304,7 +303,6 @@ func (f *forger) encodings(cases map[string]string) {
 		"one padding":         func(h, p, s string) string { return h + "=." + p + "." + s },
 		"blank within":        func(h, p, s string) string { return h + "." + p[:8] + " " + p[8:] + "." + s },
 		"newline within":      func(h, p, s string) string { return h + "." + p + "." + s[:8] + "\n" + s[8:] },
-		"carriage return":     func(h, p, s string) string { return h + "." + p + "." + s + "\r" },
 		"other alphabet":      func(h, p, s string) string { return h + "." + p + "." + s[:84] + "+/" },
 		"unused bits":         func(h, p, s string) string { return h + "." + p + "." + unusedBits(s) },
 		"no signature":        func(h, p, s string) string { return h + "." + p + "." },
@@ -481,7 +479,7 @@ func TestHostileAssertions(t *testing.T) {
 			}
 			switch e := got.exchange.oauth(); {
 			case got.exchange.status == http.StatusRequestEntityTooLarge && len(assertion) > 16<<10:
-			case got.exchange.status == http.StatusBadRequest && (len(assertion) > 16<<10 || strings.TrimSpace(assertion) == ""):
+			case got.exchange.status == http.StatusBadRequest && (len(assertion) > 16<<10 || assertion == ""):
 			case got.exchange.status != http.StatusBadRequest || e.Error != "invalid_grant" || e.Description == "":
 				t.Errorf("answered %d %.300s", got.exchange.status, got.exchange.body)
 			default:

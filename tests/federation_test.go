@@ -122,11 +122,14 @@ func (f federated) told(t *testing.T, name, token string) received {
 func TestExchange(t *testing.T) {
 	f := startFederated(t)
 	for name, body := range map[string]func(string) string{
-		"go":      func(a string) string { return "grant_type=" + grantType + "&assertion=" + url.QueryEscape(a) },
-		"old go":  func(a string) string { return "grant_type=" + grantType + "&assertion=" + a },
-		"python":  func(a string) string { return url.Values{"grant_type": {grantType}, "assertion": {a}}.Encode() },
-		"reverse": func(a string) string { return "assertion=" + a + "&grant_type=" + url.QueryEscape(grantType) },
-		"more":    func(a string) string { return "assertion=" + a + "&grant_type=" + grantType + "&resource=x" },
+		"go":     func(a string) string { return "grant_type=" + grantType + "&assertion=" + url.QueryEscape(a) },
+		"old go": func(a string) string { return "grant_type=" + grantType + "&assertion=" + a },
+		// Old clients send the file as it is, and files end with a line break.
+		"old go, line break": func(a string) string { return "grant_type=" + grantType + "&assertion=" + a + "\n" },
+		"old go, CRLF":       func(a string) string { return "grant_type=" + grantType + "&assertion=" + a + "\r\n" },
+		"python":             func(a string) string { return url.Values{"grant_type": {grantType}, "assertion": {a}}.Encode() },
+		"reverse":            func(a string) string { return "assertion=" + a + "&grant_type=" + url.QueryEscape(grantType) },
+		"more":               func(a string) string { return "assertion=" + a + "&grant_type=" + grantType + "&resource=x" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := f.form(body(f.assertion("alice@acme.test")))
@@ -224,22 +227,26 @@ func TestAccessToken(t *testing.T) {
 
 func verifiesES256(t *testing.T, jwk map[string]any, token string) bool {
 	t.Helper()
-	number := func(s any) *big.Int {
-		text, _ := s.(string)
+	point := []byte{4} // uncompressed, SEC 1 section 2.3.3
+	for _, name := range []string{"x", "y"} {
+		text, _ := jwk[name].(string)
 		b, err := base64.RawURLEncoding.DecodeString(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return new(big.Int).SetBytes(b)
+		point = append(point, b...)
 	}
-	input, signature := token[:strings.LastIndexByte(token, '.')], token[strings.LastIndexByte(token, '.')+1:]
-	raw, err := base64.RawURLEncoding.DecodeString(signature)
-	if err != nil || len(raw) != 64 {
-		t.Fatalf("a signature of %d bytes: %v", len(raw), err)
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+	if err != nil {
+		t.Fatalf("the published key %v: %v", jwk, err)
+	}
+	input, text, _ := cutLast(token, ".")
+	signature, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(signature) != 64 {
+		t.Fatalf("a signature of %d bytes: %v", len(signature), err)
 	}
 	sum := sha256.Sum256([]byte(input))
-	public := &ecdsa.PublicKey{Curve: elliptic.P256(), X: number(jwk["x"]), Y: number(jwk["y"])}
-	return ecdsa.Verify(public, sum[:], new(big.Int).SetBytes(raw[:32]), new(big.Int).SetBytes(raw[32:]))
+	return ecdsa.Verify(public, sum[:], new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:]))
 }
 
 // TestCredentialForms: access token and assertion count as Bearer and as the password of Basic,

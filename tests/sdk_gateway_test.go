@@ -53,6 +53,7 @@ const sdkDirectory = `{"organization": "acme",
 type scenario struct {
 	name    string
 	key     string
+	token   string // of an identity provider, in a file, instead of a key
 	env     []string
 	project string
 
@@ -122,7 +123,12 @@ func TestSDKThroughGateway(t *testing.T) {
 func (s scenario) run(t *testing.T, version string, gateway *process, upstream server) {
 	t.Helper()
 	id := runID(version, s.name)
-	o := newSDK(t, version, gateway.url, s.key).with(s.env...).with("DRIVER_PROJECT", s.project, "WANDB_RUN_ID", id).drive(t, "log_run.py")
+	c := newSDK(t, version, gateway.url, s.key)
+	if s.token != "" {
+		c.identity(t, s.token)
+	}
+	artifacts := c.artifacts()
+	o := c.with(s.env...).with("DRIVER_PROJECT", s.project, "WANDB_RUN_ID", id).drive(t, "log_run.py")
 	if len(s.reads) > 0 {
 		mustBeRefused(t, o, s.reads...)
 		if got := upstream.about(id); len(got) > 0 {
@@ -139,8 +145,8 @@ func (s scenario) run(t *testing.T, version string, gateway *process, upstream s
 	if owner == "" {
 		owner = s.user
 	}
-	if got := upstream.runOf(t, s.entity, s.project, id); got.User.Username != owner || got.State != "finished" || got.HistoryLineCount != 3 || len(got.OutputArtifacts.Edges) != 1 {
-		t.Errorf("the server keeps %+v, want a finished run of %s with 3 lines and an artifact", got, owner)
+	if got := upstream.runOf(t, s.entity, s.project, id); got.User.Username != owner || got.State != "finished" || got.HistoryLineCount != 3 || len(got.OutputArtifacts.Edges) != artifacts {
+		t.Errorf("the server keeps %+v, want a finished run of %s with 3 lines and %d artifacts", got, owner, artifacts)
 	}
 }
 
@@ -159,8 +165,8 @@ func (s scenario) mustBeTold(t *testing.T, requests []standin.Request) {
 				t.Errorf("%s: the caller's %s reached the server", what, name)
 			}
 		}
-		if text := fmt.Sprint(r.Header); strings.Contains(text, s.key) {
-			t.Errorf("%s: the caller's key reached the server", what)
+		if text := fmt.Sprint(r.Header); strings.Contains(text, s.key+s.token) {
+			t.Errorf("%s: the caller's credential reached the server", what)
 		}
 		if r.Method == http.MethodPut {
 			uploads++

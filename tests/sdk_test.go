@@ -59,15 +59,16 @@ func lockFile(t *testing.T, path string) (unlock func()) {
 
 // sdk is one user's machine: a version of the client, a home directory and an environment.
 type sdk struct {
-	bin  string
-	home string
-	env  map[string]string
+	version string
+	bin     string
+	home    string
+	env     map[string]string
 }
 
 // newSDK returns a machine that points at base and offers the key.
 func newSDK(t *testing.T, version, base, key string) *sdk {
 	t.Helper()
-	c := &sdk{bin: sdkInstall(t, version), home: t.TempDir(), env: map[string]string{"WANDB_BASE_URL": base}}
+	c := &sdk{version: version, bin: sdkInstall(t, version), home: t.TempDir(), env: map[string]string{"WANDB_BASE_URL": base}}
 	if key != "" {
 		c.env["WANDB_API_KEY"] = key
 	}
@@ -91,6 +92,7 @@ type outcome struct {
 		Entity  string            `json:"entity"`
 		Project string            `json:"project"`
 		Run     string            `json:"run"`
+		Lines   int               `json:"lines"`
 		Runs    []string          `json:"runs"`
 		Viewer  string            `json:"viewer"`
 		Key     string            `json:"key"`

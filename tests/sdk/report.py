@@ -6,6 +6,8 @@ import os
 import sys
 import traceback
 
+import wandb
+
 RESULT = {"steps": {}}
 
 
@@ -19,6 +21,16 @@ def step(name):
         traceback.print_exc()
     else:
         RESULT["steps"][name] = "ok"
+
+
+def log_artifact(run):
+    """Logs a small artifact, unless the client cannot with the credential that it has."""
+    if os.environ.get("DRIVER_ARTIFACT") == "none":
+        return
+    artifact = wandb.Artifact("weights", "model")
+    with artifact.new_file("weights.txt") as f:
+        f.write(f"weights of {run.id}")
+    run.log_artifact(artifact)
 
 
 def finish():
