@@ -165,7 +165,11 @@ func (s *signIn) readOIDC(file *OIDC, e *environment) error {
 	case c.Issuer == "":
 		return iam.Invalidf("oidc needs the provider's issuer: write `issuer https://...` into its block, or set OIDC_ISSUER")
 	case c.ClientID == "":
-		return iam.Invalidf("oidc needs the client id that the provider gave to the gateway: write `client_id ...` into its block, or set OIDC_CLIENT_ID beside %s", e.source("oidc issuer", true))
+		missing := "write `client_id ...` into its block, or set OIDC_CLIENT_ID"
+		if variable := e.from["oidc issuer"]; variable != "" {
+			missing = "set OIDC_CLIENT_ID beside " + variable
+		}
+		return iam.Invalidf("oidc needs the client id that the provider gave to the gateway: %s", missing)
 	}
 	method, err := oidc.ParseMethod(c.AuthMethod)
 	if err != nil {

@@ -164,7 +164,7 @@ http://%s {
 func cleanEnvironment() []string {
 	var kept []string
 	for _, v := range os.Environ() {
-		if name, _, _ := strings.Cut(v, "="); !strings.HasPrefix(name, "WANDB") && !strings.HasPrefix(name, "GORILLA") && !strings.HasPrefix(name, "OIDC") && name != "SKIP_AUDIENCE_VALIDATION" {
+		if name, _, _ := strings.Cut(v, "="); !strings.HasPrefix(name, "WANDB") && !strings.HasPrefix(name, "GORILLA") && !strings.HasPrefix(name, "OIDC") && !strings.HasPrefix(name, "LOCAL_") && name != "SKIP_AUDIENCE_VALIDATION" && name != "SESSION_LENGTH" && name != "DISABLE_SSO_PROVISIONING" && name != "HOST" {
 			kept = append(kept, v)
 		}
 	}

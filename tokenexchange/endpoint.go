@@ -62,7 +62,8 @@ func (e *Endpoint) exchange(r *http.Request) (*AccessToken, Event, error) {
 		return nil, Event{}, err
 	}
 	return e.Service.Exchange(r.Context(), Request{
-		Assertion: iam.NewSecret(form.Get("assertion")), ClientID: form.Get("client_id"), Gateway: e.Gateway(r),
+		// Old SDKs send the token file as it is, with the line's end (sdk-wire 1.3).
+		Assertion: iam.NewSecret(strings.TrimSpace(form.Get("assertion"))), ClientID: form.Get("client_id"), Gateway: e.Gateway(r),
 	})
 }
 
