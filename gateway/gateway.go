@@ -115,6 +115,8 @@ type SignIn struct {
 	Page string
 	// OwnHost reports whether a request is for a host on which people sign in.
 	OwnHost func(*http.Request) bool
+	// Strip removes the cookies of sign-in and of sessions, which are nothing to the upstream.
+	Strip func(http.Header)
 }
 
 // Host is what the server around the gateway knows of a request. Every field may be nil.

@@ -52,6 +52,11 @@ func (s *Service) setUser(ctx context.Context, r request) (any, error) {
 	if _, err := s.directory.SetUser(ctx, id, change); err != nil {
 		return nil, err
 	}
+	if r.Unbind != nil {
+		if _, err := s.directory.Unbind(ctx, id, *r.Unbind); err != nil {
+			return nil, err
+		}
+	}
 	return done("user %s changed", r.Target)
 }
 
