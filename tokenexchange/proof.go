@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"strconv"
 	"time"
 
@@ -82,17 +83,33 @@ func (p *proof) within(now time.Time) error {
 // prove returns what a token proves. The answer is remembered until something it rests on changes: the
 // keys of an issuer or of the gateway, the trusted issuers, the mapping of the subject, a revocation.
 func (s *Service) prove(ctx context.Context, v *hotcache.View, token iam.Secret) (*proof, error) {
-	return hotcache.Derived(ctx, v, s.proofKey(token), func(ctx context.Context, v *hotcache.View) (*proof, error) {
-		return s.examine(ctx, v, token, func(string, string) {})
-	})
+	for range rounds {
+		generation := s.KeySets.generation()
+		p, err := hotcache.Derived(ctx, v, s.proofKey(token, generation), func(ctx context.Context, v *hotcache.View) (*proof, error) {
+			p, err := s.examine(ctx, v, token, func(string, string) {})
+			if s.KeySets.generation() != generation && iam.KindOf(err) != iam.KindUnavailable {
+				return nil, errOtherKeys
+			}
+			return p, err
+		})
+		if !errors.Is(err, errOtherKeys) {
+			return p, err
+		}
+	}
+	return nil, errRestless
 }
 
+// errOtherKeys says that the keys of an issuer became others while a token was examined. What it came
+// to must not be remembered under the keys of before: an issuer that takes a key back goes back to
+// them, and a proof made with that key would count again.
+var errOtherKeys = iam.Unavailable("the keys of an issuer changed at this moment: try again", nil)
+
 // proofKey names what is remembered of a token: by its hash, so that no token lies in memory.
-func (s *Service) proofKey(token iam.Secret) string {
+func (s *Service) proofKey(token iam.Secret, generation uint64) string {
 	sum := sha256.Sum256([]byte(token.Reveal()))
 	text := make([]byte, 0, 128)
 	text = append(text, s.epoch...)
-	text = strconv.AppendUint(text, s.KeySets.generation(), 36)
+	text = strconv.AppendUint(text, generation, 36)
 	text = append(text, '/')
 	return string(hex.AppendEncode(text, sum[:]))
 }

@@ -1,0 +1,92 @@
+package tokenexchange
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/keys/jws"
+)
+
+// publisher is an issuer on this machine whose key set is fetched.
+type publisher struct {
+	url     string
+	keys    atomic.Pointer[[]byte]
+	fetches atomic.Int64
+}
+
+func newPublisher(t *testing.T, keys ...*jws.PrivateKey) *publisher {
+	t.Helper()
+	p := new(publisher)
+	p.publish(t, keys...)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/.well-known/") {
+			w.Write([]byte(`{"issuer":"` + p.url + `","jwks_uri":"` + p.url + `/keys"}`))
+			return
+		}
+		p.fetches.Add(1)
+		w.Write(*p.keys.Load())
+	}))
+	t.Cleanup(s.Close)
+	p.url = s.URL
+	return p
+}
+
+func (p *publisher) publish(t *testing.T, keys ...*jws.PrivateKey) {
+	t.Helper()
+	set := []byte(keySetOf(t, keys...))
+	p.keys.Store(&set)
+}
+
+func newSigner(t *testing.T) *jws.PrivateKey {
+	t.Helper()
+	key, err := jws.NewPrivateKey("ES256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// withPublisher is a house that trusts the publisher too.
+func withPublisher(t *testing.T, p *publisher) *house {
+	t.Helper()
+	h := newHouse(t, func(c *Config) { c.Issuers = append(c.Issuers, TrustedIssuer{URL: p.url}) })
+	t.Cleanup(h.KeySets.Close)
+	return h
+}
+
+// by is a good assertion of the publisher's, signed with a key.
+func (p *publisher) by(h *house, key *jws.PrivateKey) iam.Secret {
+	return h.sign(key, "JWT", h.claims(map[string]any{"iss": p.url}))
+}
+
+// TestKeyTakenBack is J16: an issuer that takes a new key back publishes the same keys as before it had
+// that key. What was signed with it must not count again because of that.
+func TestKeyTakenBack(t *testing.T) {
+	first, second := newSigner(t), newSigner(t)
+	p := newPublisher(t, first)
+	h := withPublisher(t, p)
+	old := p.by(h, first)
+	h.exchange(old)
+
+	p.publish(t, first, second)
+	h.later(10 * time.Second)
+	taken := p.by(h, second)
+	h.exchange(taken) // which is how the rotation is noticed
+
+	p.publish(t, first)
+	h.later(10 * time.Second)
+	if got := h.refusal(p.by(h, newSigner(t))); got != jws.ReasonUnknownKey {
+		t.Fatalf("an unknown key, for which the keys are fetched again, is refused as %s", got)
+	}
+	for range 1000 { // the cache takes what it is given in its own time
+		if _, err := h.Identify(h.ctx, taken); err == nil {
+			t.Fatal("an assertion by the key that was taken back is accepted")
+		}
+	}
+	h.exchange(old)
+}
