@@ -82,8 +82,8 @@ func (s *Service) examineAccessToken(ctx context.Context, v *hotcache.View, t *j
 	if err != nil {
 		return nil, err
 	}
-	if !keys.Has(t.KeyID) {
-		return nil, reject(ReasonForeign, "it is an access token that this gateway did not make, or made with a key that has been retired since")
+	if t.KeyID == "" || !keys.Has(t.KeyID) { // ours all name their key
+		return nil, foreign(ReasonForeign, "it is an access token that this gateway did not make, or made with a key that has been retired since")
 	}
 	if _, err := t.Verify(keys, nil); err != nil {
 		return nil, definite(err)

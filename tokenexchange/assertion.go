@@ -30,7 +30,7 @@ func (s *Service) examineAssertion(ctx context.Context, v *hotcache.View, t *jws
 	case err != nil:
 		return nil, err
 	case trust == nil:
-		return nil, reject(ReasonForeign, fmt.Sprintf("the issuer %.200q is not trusted here; an administrator can register it with `iam issuer create`", issuer))
+		return nil, foreign(ReasonForeign, fmt.Sprintf("the issuer %.200q is not trusted here; an administrator can register it with `iam issuer create`", issuer))
 	}
 	note("issuer", issuer+" is trusted")
 	p, err := readProof(t.Claims, trust)
@@ -141,7 +141,8 @@ func (s *Service) checkAudience(c jws.Claims, trust *TrustedIssuer) error {
 	if wanted == "" {
 		wanted = s.Directory.Organization() + ", " + commonAudience
 	}
-	return reject(ReasonAudience, fmt.Sprintf("it is for the audience %.200q, and counts here for one of: %s", audiences, wanted))
+	// Bounded as a whole: a stranger may list thousands, and refusals are remembered.
+	return reject(ReasonAudience, fmt.Sprintf("it is for the audience %.200q, and counts here for one of: %s", strings.Join(audiences, " "), noted(wanted)))
 }
 
 // verify checks the signature with the issuer's keys (FED-19). An issuer that cannot be asked is

@@ -26,14 +26,15 @@ func refused(err error) error {
 }
 
 // IsForeign reports whether err refuses a token because it is neither an access token of the gateway's
-// nor an assertion of a trusted issuer: some other server may know it.
-func IsForeign(err error) bool {
-	for e, ok := asError(err); ok; e, ok = asError(e.Err) {
-		if e.Reason == ReasonForeign || e.Reason == jws.ReasonMalformed {
-			return true
-		}
-	}
-	return false
+// nor an assertion of a trusted issuer: some other server may know it. A form that is not read here is
+// foreign too, for others sign their own tokens as they like (HS256 above all).
+func IsForeign(err error) bool { return errors.Is(err, errForeign) }
+
+var errForeign = errors.New("some other server may know it")
+
+// foreign is the refusal of a token that is nobody's here.
+func foreign(reason iam.Reason, message string) error {
+	return rejection{&iam.Error{Kind: iam.KindUnauthenticated, Reason: reason, Message: message, Err: errForeign}}
 }
 
 // Identify tells who holds a token: an access token of the gateway's, or an assertion, which counts

@@ -118,13 +118,21 @@ func (s *Service) proofKey(token iam.Secret, generation uint64) string {
 func (s *Service) examine(ctx context.Context, v *hotcache.View, token iam.Secret, note func(check, detail string)) (*proof, error) {
 	t, err := jws.Parse(token.Reveal())
 	if err != nil {
-		return nil, definite(err)
+		return nil, unread(err)
 	}
 	note("form", "a signed JWT, "+string(t.Algorithm))
 	if t.Type == accessTokenType {
 		return s.examineAccessToken(ctx, v, t, note)
 	}
 	return s.examineAssertion(ctx, v, t, note)
+}
+
+// unread is the refusal of what jws cannot read, or would never believe.
+func unread(err error) error {
+	if e, ok := asError(err); ok && e.Kind == iam.KindUnauthenticated {
+		return foreign(e.Reason, e.Message)
+	}
+	return err
 }
 
 // definite marks a refusal as one that may be remembered. That a key is unknown may not: the issuer can
