@@ -142,9 +142,8 @@ func (s *Service) CheckFederation(ctx context.Context, issuer, subject string, c
 	if err != nil {
 		return err
 	}
-	p := impliedPreset(issuer)
-	if t != nil {
-		p = t.preset()
+	if t == nil { // its address may tell what it is
+		t = &TrustedIssuer{URL: issuer}
 	}
-	return checkRule(p, issuer, subject, claims)
+	return t.checkMapping(subject, claims)
 }
