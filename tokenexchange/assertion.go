@@ -157,6 +157,17 @@ func (s *Service) verify(ctx context.Context, t *jws.Token, trust *TrustedIssuer
 		return err // an unknown key id is not remembered here: the issuer may publish it any moment
 	}
 	_, err = t.Verify(keys, trust.allowed())
+	if err == nil || t.KeyID != "" || iam.ReasonOf(err) == jws.ReasonAlgorithm {
+		return definite(err)
+	}
+	newer, unknown := set.Newer(ctx, keys) // the token names no key, which may be a new one
+	switch {
+	case unknown != nil:
+		return unknown
+	case newer == keys: // they were fetched a moment ago: refused, but not for good
+		return err
+	}
+	_, err = t.Verify(newer, trust.allowed())
 	return definite(err)
 }
 

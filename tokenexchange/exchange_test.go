@@ -450,13 +450,18 @@ func TestClientID(t *testing.T) {
 
 func encoded(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
-// withoutKeyID is a token of a key that the header does not name.
-func withoutKeyID(t *testing.T, typ string, claims any) iam.Secret {
+func newECKey(t *testing.T) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return key
+}
+
+// withoutKeyID is a token of a key that the header does not name.
+func withoutKeyID(t *testing.T, key *ecdsa.PrivateKey, typ string, claims any) iam.Secret {
+	t.Helper()
 	payload, err := json.Marshal(claims)
 	if err != nil {
 		t.Fatal(err)
@@ -488,7 +493,7 @@ func TestForeignTokens(t *testing.T) {
 	}{
 		"another issuer's":           {h.assertion(map[string]any{"iss": "https://wandb.acme.test"}), true},
 		"an access token of its":     {h.sign(h.key, "at+jwt", h.claims(nil)), true},
-		"one of its without kid":     {withoutKeyID(t, "at+jwt", h.claims(nil)), true},
+		"one of its without kid":     {withoutKeyID(t, newECKey(t), "at+jwt", h.claims(nil)), true},
 		"signed with HS256":          {iam.NewSecret(encoded(`{"alg":"HS256"}`) + "." + encoded(`{"sub":"alice"}`) + "." + encoded("mac")), true},
 		"with an extension":          {iam.NewSecret(encoded(`{"alg":"ES256","crit":["x"],"x":1}`) + "." + encoded(`{"sub":"alice"}`) + "." + encoded("signature")), true},
 		"no JWT":                     {iam.NewSecret("a.b.c"), true},

@@ -100,7 +100,7 @@ func outward(err error) error {
 		return refused(rejected.reason)
 	}
 	e, ok := asError(err)
-	if ok && e.Kind == iam.KindUnauthenticated && e.Reason == jws.ReasonUnknownKey {
+	if ok && e.Kind == iam.KindUnauthenticated && (e.Reason == jws.ReasonUnknownKey || e.Reason == jws.ReasonSignature) {
 		return refused(e)
 	}
 	return unreachable(err)

@@ -1,6 +1,7 @@
 package tokenexchange
 
 import (
+	"crypto/ecdsa"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -89,4 +90,50 @@ func TestKeyTakenBack(t *testing.T) {
 		}
 	}
 	h.exchange(old)
+}
+
+// jwkOf is a published key without id.
+func jwkOf(t *testing.T, key *ecdsa.PrivateKey) string {
+	t.Helper()
+	point, err := key.PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return `{"kty":"EC","crv":"P-256","x":"` + encoded(string(point[1:33])) + `","y":"` + encoded(string(point[33:])) + `"}`
+}
+
+// TestRotationWithoutKeyIDs is J16 and J21: an issuer whose keys have no names can replace them, too.
+func TestRotationWithoutKeyIDs(t *testing.T) {
+	first, second, nobody := newECKey(t), newECKey(t), newECKey(t)
+	p := newPublisher(t)
+	publish := func(key *ecdsa.PrivateKey) {
+		set := []byte(`{"keys":[` + jwkOf(t, key) + `]}`)
+		p.keys.Store(&set)
+	}
+	publish(first)
+	h := withPublisher(t, p)
+	by := func(key *ecdsa.PrivateKey) iam.Secret {
+		return withoutKeyID(t, key, "JWT", h.claims(map[string]any{"iss": p.url}))
+	}
+	h.exchange(by(first))
+	publish(second)
+	rotated := by(second)
+	if got := h.refusal(rotated); got != jws.ReasonSignature { // in one wording, as refusal looks
+		t.Errorf("a moment after a fetch: refused as %s", got)
+	}
+	h.later(10 * time.Second)
+	h.exchange(rotated) // the refusal was not for good
+	if got := h.refusal(by(first)); got != jws.ReasonSignature {
+		t.Errorf("by the key of before: refused as %s", got)
+	}
+	h.later(10 * time.Second)
+	before := p.fetches.Load()
+	for range 100 {
+		if got := h.refusal(by(nobody)); got != jws.ReasonSignature {
+			t.Fatalf("by nobody's key: refused as %s", got)
+		}
+	}
+	if n := p.fetches.Load() - before; n != 1 {
+		t.Errorf("a flood made the gateway fetch %d times, want once", n)
+	}
 }
