@@ -247,6 +247,9 @@ func (l *LDAP) config() (ldap.Config, error) {
 
 func (s *signIn) readDomains(domains []*Domain) error {
 	for _, d := range domains {
+		if d == nil { // JSON's null
+			return iam.Invalidf("a domain is null; write an object with its name")
+		}
 		if !validDomain(d.Name) {
 			return iam.Invalidf("domain %q is not the part of an e-mail address behind the @, such as acme.com", d.Name)
 		}

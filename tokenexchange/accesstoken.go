@@ -142,8 +142,8 @@ func (s *Service) readAccessToken(c jws.Claims) (p *proof, assertionIssuer strin
 	return p, assertionIssuer, nil
 }
 
-// revokedToken marks one access token that no longer counts. It is kept until the token would have
-// expired.
+// revokedToken marks one access token that no longer counts. It is kept until the token has expired,
+// also if a node made it whose clock is ahead.
 type revokedToken struct {
 	Expires time.Time `json:"expires"`
 }

@@ -11,7 +11,7 @@ import (
 // Check is one line of an explanation or a diagnosis.
 type Check struct {
 	Check  string `json:"check"`
-	Result string `json:"result"` // ok, fault, or unknown where somebody did not answer
+	Result string `json:"result"` // ok, warning, fault, or unknown where somebody did not answer
 	Detail string `json:"detail"`
 }
 
