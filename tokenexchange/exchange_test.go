@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -504,8 +505,8 @@ func TestForeignTokens(t *testing.T) {
 		"for another organization":   {h.assertion(map[string]any{"aud": "x"}), false},
 	} {
 		_, err := h.Identify(h.ctx, test.token)
-		if err == nil || IsForeign(err) != test.foreign {
-			t.Errorf("%s: foreign %t (%v)", name, IsForeign(err), err)
+		if err == nil || errors.Is(err, ErrForeign) != test.foreign {
+			t.Errorf("%s: foreign %t (%v)", name, !test.foreign, err)
 		}
 	}
 }

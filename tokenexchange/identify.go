@@ -25,16 +25,14 @@ func refused(err error) error {
 	return &iam.Error{Kind: iam.KindUnauthenticated, Reason: directory.ReasonUnknownCredential, Message: refusedMessage, Err: err}
 }
 
-// IsForeign reports whether err refuses a token because it is neither an access token of the gateway's
-// nor an assertion of a trusted issuer: some other server may know it. A form that is not read here is
-// foreign too, for others sign their own tokens as they like (HS256 above all).
-func IsForeign(err error) bool { return errors.Is(err, errForeign) }
-
-var errForeign = errors.New("some other server may know it")
+// ErrForeign is in the error that refuses a token because it is neither an access token of the gateway's
+// nor an assertion of a trusted issuer. A form that is not read here is foreign too, for others sign
+// their own tokens as they like (HS256 above all).
+var ErrForeign = errors.New("some other server may know it")
 
 // foreign is the refusal of a token that is nobody's here.
 func foreign(reason iam.Reason, message string) error {
-	return rejection{&iam.Error{Kind: iam.KindUnauthenticated, Reason: reason, Message: message, Err: errForeign}}
+	return rejection{&iam.Error{Kind: iam.KindUnauthenticated, Reason: reason, Message: message, Err: ErrForeign}}
 }
 
 // Identify tells who holds a token: an access token of the gateway's, or an assertion, which counts
