@@ -280,3 +280,49 @@ func TestNullsInJSON(t *testing.T) {
 		}
 	}
 }
+
+// TestRenamedOrganization is ORG-11: the audience is the organization's present name, what was issued
+// under the name of before goes on, and the upstream is told the present one.
+func TestRenamedOrganization(t *testing.T) {
+	f := startFederated(t)
+	under := func(audience string) string {
+		claims := f.issuer.claims("alice@acme.test")
+		claims["aud"] = audience
+		return f.key.token(claims)
+	}
+	old, direct := f.mustExchange(t, under("acme")), under("acme")
+	if a := f.bearer("vision/team", direct); a.status != http.StatusOK {
+		t.Fatalf("before: %d %s", a.status, a.body)
+	}
+	c := config{global: trusting(f.issuer), upstream: f.upstream.host()}
+	text := strings.Replace(c.caddyfile(f.admin, strings.TrimPrefix(f.url, "http://")), "organization acme", "organization umbrella {\n\t\t\tformerly acme\n\t\t}", 1)
+	res, err := http.Post("http://"+f.admin+"/load", "text/caddyfile", strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("reload: %d", res.StatusCode)
+	}
+	client.CloseIdleConnections()
+	if got := f.exchange(under("acme")); got.status != http.StatusBadRequest {
+		t.Errorf("for the old name: %d %s", got.status, got.body)
+	}
+	if a := f.bearer("vision/team", direct); a.status != http.StatusUnauthorized {
+		t.Errorf("for the old name, remembered: %d %s", a.status, a.body)
+	}
+	f.mustExchange(t, under("wandb"))
+	renamed := f.mustExchange(t, under("umbrella"))
+	if _, claims := decodeToken(t, renamed); claims["aud"] != "umbrella" {
+		t.Errorf("the access token is for %v", claims["aud"])
+	}
+	f.upstream.take()
+	for name, token := range map[string]string{"before": old, "after": renamed} {
+		if a := f.bearer("vision/team", token); a.status != http.StatusOK {
+			t.Errorf("a token from %s: %d %s", name, a.status, a.body)
+		}
+		if got := f.told(t, "alice", token).header.Get("X-Wandb-Gateway-Organization"); got != "umbrella" {
+			t.Errorf("a token from %s: the upstream is told the organization %q", name, got)
+		}
+	}
+}

@@ -56,7 +56,7 @@ func (s *Service) mint(ctx context.Context, v *hotcache.View, issuer string, p *
 	if err != nil {
 		return nil, err
 	}
-	issued := s.now().Truncate(time.Second)
+	issued := s.Now().Truncate(time.Second)
 	if issued.Before(cutoff) {
 		issued = cutoff.Add(time.Second - 1).Truncate(time.Second) // else it would be dead from birth
 	}

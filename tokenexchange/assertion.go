@@ -2,10 +2,8 @@ package tokenexchange
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/hotcache"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
@@ -170,8 +168,3 @@ func (s *Service) verify(ctx context.Context, t *jws.Token, trust *TrustedIssuer
 	_, err = t.Verify(newer, trust.allowed())
 	return definite(err)
 }
-
-// now is the time with which tokens are made and judged.
-func (s *Service) now() time.Time { return s.Now() }
-
-func asError(err error) (*iam.Error, bool) { return errors.AsType[*iam.Error](err) }

@@ -33,7 +33,7 @@ func (s *Service) Explain(ctx context.Context, token iam.Secret) Explanation {
 	if err != nil {
 		return x.failed(err)
 	}
-	now := s.now()
+	now := s.Now()
 	if err := p.within(now); err != nil {
 		return x.failed(err)
 	}

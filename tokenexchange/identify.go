@@ -56,7 +56,7 @@ func (s *Service) identify(ctx context.Context, v *hotcache.View, token iam.Secr
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := p.within(s.now()); err != nil {
+	if err := p.within(s.Now()); err != nil {
 		return nil, p, p.ended(err)
 	}
 	principal, err := s.Directory.PrincipalIn(ctx, v, p.principal)
@@ -103,3 +103,5 @@ func outward(err error) error {
 	}
 	return unreachable(err)
 }
+
+func asError(err error) (*iam.Error, bool) { return errors.AsType[*iam.Error](err) }

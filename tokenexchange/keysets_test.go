@@ -1,9 +1,11 @@
 package tokenexchange
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -18,6 +20,7 @@ type publisher struct {
 	url     string
 	keys    atomic.Pointer[[]byte]
 	fetches atomic.Int64
+	gate    atomic.Pointer[chan struct{}] // when set, key sets wait until it is closed
 }
 
 func newPublisher(t *testing.T, keys ...*jws.PrivateKey) *publisher {
@@ -30,6 +33,9 @@ func newPublisher(t *testing.T, keys ...*jws.PrivateKey) *publisher {
 			return
 		}
 		p.fetches.Add(1)
+		if gate := p.gate.Load(); gate != nil {
+			<-*gate
+		}
 		w.Write(*p.keys.Load())
 	}))
 	t.Cleanup(s.Close)
@@ -135,5 +141,44 @@ func TestRotationWithoutKeyIDs(t *testing.T) {
 	}
 	if n := p.fetches.Load() - before; n != 1 {
 		t.Errorf("a flood made the gateway fetch %d times, want once", n)
+	}
+}
+
+// TestLeaderWhoLeaves: whoever examines a token for all goes away while the issuer is asked; the others
+// do not fail with it, and its failure is not remembered.
+func TestLeaderWhoLeaves(t *testing.T) {
+	key, gate := newSigner(t), make(chan struct{})
+	p := newPublisher(t, key)
+	p.gate.Store(&gate)
+	h := withPublisher(t, p)
+	assertion := p.by(h, key)
+	leaving, leave := context.WithCancel(t.Context())
+	left := make(chan error)
+	go func() {
+		_, err := h.Identify(leaving, assertion)
+		left <- err
+	}()
+	for p.fetches.Load() == 0 { // until the issuer is asked
+		runtime.Gosched()
+	}
+	followers := make(chan error)
+	for range 10 {
+		go func() {
+			_, err := h.Identify(h.ctx, assertion)
+			followers <- err
+		}()
+	}
+	leave()
+	if err := <-left; iam.KindOf(err) != iam.KindUnavailable {
+		t.Errorf("the one who left: %v", err)
+	}
+	close(gate)
+	for range 10 {
+		if err := <-followers; err != nil {
+			t.Errorf("one who stayed: %v", err)
+		}
+	}
+	if n := p.fetches.Load(); n != 1 {
+		t.Errorf("the key set was fetched %d times", n)
 	}
 }
