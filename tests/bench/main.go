@@ -103,13 +103,19 @@ type bench struct {
 
 	processes      []*process
 	upstream       string
+	issuer         *issuer
 	plain, gateway *side
 	workloads      []workload
+	credentials    []credentials // none with -null
+	exchanges      exchanges
+	flooded        floods
 
-	results  []result
-	openLoop result
-	moments  []memories
+	results []result
+	moments []memories
 }
+
+// wanted reports whether a work load is to be measured.
+func (b *bench) wanted(name string) bool { return strings.Contains(name, b.work) }
 
 // start starts everything and makes sure that it does what it should.
 func (b *bench) start(ctx context.Context) error {
@@ -117,6 +123,9 @@ func (b *bench) start(ctx context.Context) error {
 		return err
 	}
 	var err error
+	if b.issuer, err = startIssuer(); err != nil {
+		return err
+	}
 	if b.plain, err = b.keep(startPlain(ctx, "plain", b.binary, filepath.Join(b.folder, "plain"), b.upstream, b.proxyCore)); err != nil {
 		return err
 	}
@@ -124,19 +133,24 @@ func (b *bench) start(ctx context.Context) error {
 		b.gateway, err = b.keep(startPlain(ctx, "plain again", b.binary, filepath.Join(b.folder, "again"), b.upstream, b.proxyCore))
 	} else {
 		began := time.Now()
-		b.gateway, err = b.keep(startGateway(ctx, b.binary, filepath.Join(b.folder, "gateway"), b.upstream, b.proxyCore, b.population))
+		b.gateway, err = b.keep(startGateway(ctx, b.binary, filepath.Join(b.folder, "gateway"), b.upstream, b.issuer.url, b.proxyCore, b.population))
 		fmt.Fprintf(b.progress, "the gateway started and imported %d keys in %s\n", b.keys, time.Since(began).Round(time.Millisecond))
 	}
 	if err != nil {
 		return err
+	}
+	if !b.null {
+		if err := b.prepareFederation(ctx); err != nil {
+			return err
+		}
 	}
 	// From here on this process is the load, on one core with the upstream.
 	if err := pinSelf(b.loadCore); err != nil {
 		return err
 	}
 	runtime.GOMAXPROCS(1)
-	b.workloads = slices.DeleteFunc(workloads(b.population), func(w workload) bool { return !strings.Contains(w.name, b.work) })
-	if len(b.workloads) == 0 {
+	b.workloads = slices.DeleteFunc(workloads(b.population), func(w workload) bool { return !b.wanted(w.name) })
+	if len(b.workloads) == 0 && !b.wanted(b.exchanges.repeated.name) {
 		return fmt.Errorf("no work load's name contains %q", b.work)
 	}
 	for i := range b.workloads {
@@ -147,7 +161,7 @@ func (b *bench) start(ctx context.Context) error {
 	if b.null {
 		return nil
 	}
-	return guarded(ctx, b.gateway, b.population)
+	return b.guarded(ctx)
 }
 
 func (b *bench) startUpstream(ctx context.Context) error {
@@ -178,6 +192,9 @@ func (b *bench) stop() {
 	for _, p := range b.processes {
 		p.stop()
 	}
+	if b.issuer != nil {
+		b.issuer.server.Close()
+	}
 }
 
 // measureAll runs every work load, and looks at memory between.
@@ -191,23 +208,52 @@ func (b *bench) measureAll(ctx context.Context) error {
 	if err := b.weigh(fmt.Sprintf("after %d keys", b.keys), ""); err != nil {
 		return err
 	}
-	progress := func(line string) { fmt.Fprintln(b.progress, line) }
 	for _, w := range b.workloads {
-		r, err := b.compare(ctx, b.plain, b.gateway, w, (*clients).closedLoop, progress)
-		if err != nil {
+		if err := b.add(ctx, b.sides(w, (*clients).closedLoop)); err != nil {
 			return err
 		}
-		b.results = append(b.results, r)
 	}
-	open := func(c *clients, d time.Duration) outcome { return c.openLoop(d, b.rate) }
-	var err error
-	if b.openLoop, err = b.compare(ctx, b.plain, b.gateway, b.workloads[0], open, progress); err != nil {
-		return err
+	if len(b.workloads) > 0 {
+		open := b.sides(b.workloads[0], openLoop(b.rate))
+		open.name, open.open, open.p50Target = fmt.Sprintf("%s at %d requests/s", open.name, b.rate), true, 1.05
+		if err := b.add(ctx, open); err != nil {
+			return err
+		}
 	}
 	if err := touch(ctx, b.population, b.plain, b.gateway); err != nil {
 		return err
 	}
-	return b.weigh(fmt.Sprintf("after all loads, %d keys in use", b.keys), "≤ +15")
+	if err := b.weigh(fmt.Sprintf("after all loads, %d keys in use", b.keys), "≤ +15"); err != nil {
+		return err
+	}
+	if b.null {
+		return nil
+	}
+	return b.measureFederation(ctx)
+}
+
+// measureFederation compares kinds of credentials on the gateway alone.
+func (b *bench) measureFederation(ctx context.Context) error {
+	pairs, err := b.credentialPairs(ctx)
+	if err != nil {
+		return err
+	}
+	if b.wanted(b.exchanges.repeated.name) {
+		pairs = append(pairs, b.exchangePair())
+	}
+	for _, p := range pairs {
+		if err := b.add(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add measures a pair and keeps the result.
+func (b *bench) add(ctx context.Context, p pair) error {
+	r, err := b.compare(ctx, p, func(line string) { fmt.Fprintln(b.progress, line) })
+	b.results = append(b.results, r)
+	return err
 }
 
 // weigh looks at both sides' memory.
@@ -226,31 +272,26 @@ func (b *bench) weigh(when, target string) error {
 
 // print writes the report.
 func (b *bench) print(out io.Writer) {
-	var rows []row
-	for i := range b.results {
-		rows = append(rows, b.results[i].rows()...)
-	}
-	rows = append(rows, b.openLoop.openLoopRows(b.rate)...)
-	printTable(out, b.plain.name, b.gateway.name, rows)
-	fmt.Fprintln(out)
+	printTables(out, b.results)
 	printMemory(out, b.plain.name, b.gateway.name, b.moments)
 	fmt.Fprintf(out, "\nMedians of %d rounds of %s on %d connections; %d requests, %d of them failed.\n",
 		b.rounds, b.duration, b.connections, b.requests(), b.failures())
+	if b.flooded.sent > 0 {
+		fmt.Fprintf(out, "Bogus tokens were answered at %.0f a second.\n", b.flooded.rate())
+	}
 	printBusy(out, b.results)
 	printMachine(out)
 }
 
-func (b *bench) all() []result { return append(b.results[:len(b.results):len(b.results)], b.openLoop) }
-
 func (b *bench) requests() (n int) {
-	for _, r := range b.all() {
+	for _, r := range b.results {
 		n += r.requests + r.failures
 	}
 	return n
 }
 
 func (b *bench) failures() (n int) {
-	for _, r := range b.all() {
+	for _, r := range b.results {
 		n += r.failures
 	}
 	return n
@@ -262,7 +303,7 @@ func (b *bench) failure() error {
 		return nil
 	}
 	err := fmt.Errorf("%d requests failed; the numbers do not count", b.failures())
-	for _, r := range b.all() {
+	for _, r := range b.results {
 		err = errors.Join(err, r.failure)
 	}
 	return err
