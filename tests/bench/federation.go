@@ -164,7 +164,7 @@ func (b *bench) prepareFederation(ctx context.Context) error {
 	for _, assertion := range assertions {
 		b.exchanges.repeated.requests = append(b.exchanges.repeated.requests, postExchange(assertion))
 	}
-	if b.wanted("POST /oidc/token") {
+	if p := b.exchangePair(); p.has(b.work) {
 		fmt.Fprintf(b.progress, "signing %d assertions\n", b.rounds*exchangesEach)
 		b.exchanges.fresh, err = b.issuer.assertions(b.rounds*exchangesEach, b.keys/keysEach)
 	}
@@ -195,9 +195,6 @@ func (e *exchanges) new(round int) workload {
 // credentialPairs compares every other credential with API keys, the measure for all.
 func (b *bench) credentialPairs(ctx context.Context) ([]pair, error) {
 	const name, target = "GET file 1 KB", 0.95
-	if !b.wanted(name) {
-		return nil, nil
-	}
 	var contenders []contender
 	for _, c := range b.credentials {
 		w := workload{name: name + ", " + c.name}
@@ -224,7 +221,7 @@ func (b *bench) credentialPairs(ctx context.Context) ([]pair, error) {
 // exchangePair compares assertions that are exchanged for the first time with those that were before.
 func (b *bench) exchangePair() pair {
 	repeated := b.gateway.sending("repeated assertions", b.exchanges.repeated, (*clients).closedLoop)
-	fresh := contender{name: "new assertions", side: b.gateway, load: b.exchanges.new, run: (*clients).once}
+	fresh := contender{name: "new assertions", side: b.gateway, load: b.exchanges.new, run: (*clients).once, once: true}
 	return pair{name: b.exchanges.repeated.name, left: repeated, right: fresh}
 }
 

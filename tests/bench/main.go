@@ -10,8 +10,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -38,7 +36,7 @@ func main() {
 	flag.StringVar(&o.binary, "binary", "", "the wandb-gateway to measure, in place of building one")
 	flag.BoolVar(&o.null, "null", false, "measure plain Caddy against itself: the noise of this machine")
 	flag.StringVar(&o.profiles, "profiles", "", "folder for CPU profiles of the gateway under each work load, taken after measuring")
-	flag.StringVar(&o.work, "work", "", "only the work loads whose name contains this")
+	flag.StringVar(&o.work, "work", "", "only the comparisons in whose name or columns this stands")
 	flag.IntVar(&o.proxyCore, "proxy-core", 1, "the core of the proxies")
 	flag.IntVar(&o.loadCore, "load-core", 0, "the core of the load and the upstream")
 	upstream := flag.String(upstreamFlag, "", "serve as the upstream at this address (the command starts itself so)")
@@ -114,9 +112,6 @@ type bench struct {
 	moments []memories
 }
 
-// wanted reports whether a work load is to be measured.
-func (b *bench) wanted(name string) bool { return strings.Contains(name, b.work) }
-
 // start starts everything and makes sure that it does what it should.
 func (b *bench) start(ctx context.Context) error {
 	if err := b.startUpstream(ctx); err != nil {
@@ -149,10 +144,7 @@ func (b *bench) start(ctx context.Context) error {
 		return err
 	}
 	runtime.GOMAXPROCS(1)
-	b.workloads = slices.DeleteFunc(workloads(b.population), func(w workload) bool { return !b.wanted(w.name) })
-	if len(b.workloads) == 0 && !b.wanted(b.exchanges.repeated.name) {
-		return fmt.Errorf("no work load's name contains %q", b.work)
-	}
+	b.workloads = workloads(b.population)
 	for i := range b.workloads {
 		if err := b.workloads[i].learn(ctx, b.upstream, b.plain, b.gateway); err != nil {
 			return err
@@ -213,12 +205,10 @@ func (b *bench) measureAll(ctx context.Context) error {
 			return err
 		}
 	}
-	if len(b.workloads) > 0 {
-		open := b.sides(b.workloads[0], openLoop(b.rate))
-		open.name, open.open, open.p50Target = fmt.Sprintf("%s at %d requests/s", open.name, b.rate), true, 1.05
-		if err := b.add(ctx, open); err != nil {
-			return err
-		}
+	open := b.sides(b.workloads[0], openLoop(b.rate))
+	open.name, open.open, open.p50Target = fmt.Sprintf("%s at %d requests/s", open.name, b.rate), true, 1.05
+	if err := b.add(ctx, open); err != nil {
+		return err
 	}
 	if err := touch(ctx, b.population, b.plain, b.gateway); err != nil {
 		return err
@@ -226,10 +216,15 @@ func (b *bench) measureAll(ctx context.Context) error {
 	if err := b.weigh(fmt.Sprintf("after all loads, %d keys in use", b.keys), "≤ +15"); err != nil {
 		return err
 	}
-	if b.null {
-		return nil
+	if !b.null {
+		if err := b.measureFederation(ctx); err != nil {
+			return err
+		}
 	}
-	return b.measureFederation(ctx)
+	if len(b.results) == 0 {
+		return fmt.Errorf("no comparison has %q in its name or columns", b.work)
+	}
+	return nil
 }
 
 // measureFederation compares kinds of credentials on the gateway alone.
@@ -238,10 +233,7 @@ func (b *bench) measureFederation(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if b.wanted(b.exchanges.repeated.name) {
-		pairs = append(pairs, b.exchangePair())
-	}
-	for _, p := range pairs {
+	for _, p := range append(pairs, b.exchangePair()) {
 		if err := b.add(ctx, p); err != nil {
 			return err
 		}
@@ -249,8 +241,11 @@ func (b *bench) measureFederation(ctx context.Context) error {
 	return nil
 }
 
-// add measures a pair and keeps the result.
+// add measures a pair, if it is wanted, and keeps the result.
 func (b *bench) add(ctx context.Context, p pair) error {
+	if !p.has(b.work) {
+		return nil
+	}
 	r, err := b.compare(ctx, p, func(line string) { fmt.Fprintln(b.progress, line) })
 	b.results = append(b.results, r)
 	return err

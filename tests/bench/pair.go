@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 )
 
@@ -18,12 +20,18 @@ type pair struct {
 	p50Target, p99Target float64
 }
 
+// has reports whether a text stands in the name of the pair or in those of its contenders.
+func (p *pair) has(text string) bool {
+	return strings.Contains(fmt.Sprintf("%s: %s, %s", p.name, p.left.name, p.right.name), text)
+}
+
 // contender is one kind of request to one side.
 type contender struct {
 	name string // the heading of its column
 	side *side
 	load func(round int) workload
 	run  loop
+	once bool // run sends nothing twice, and ends when all is sent
 	// beside starts what runs beside the measurement for that long, and returns the wait for its end; nil
 	// for nothing.
 	beside func(context.Context, time.Duration) (func() outcome, error)
