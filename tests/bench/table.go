@@ -102,6 +102,9 @@ func printBusy(w io.Writer, results []result) {
 				r.left.name, 100*median(r.busy.left), r.right.name, 100*median(r.busy.right)))
 		}
 	}
+	if len(parts) == 0 {
+		return
+	}
 	fmt.Fprintf(w, "The proxies were on their core for this share of the time: %s.\n", strings.Join(parts, "; "))
 }
 
