@@ -205,7 +205,7 @@ func (a *App) parsePersonalEntities(d *caddyfile.Dispenser) error {
 // parseSite reads the directive in a site's block:
 //
 //	wandb_gateway [<matcher>] {
-//		upstream_credential none | passthrough | api_key <key>
+//		upstream_credential none | passthrough | api_key <key> | per_user
 //		unplaced deny|members|allow
 //		unknown_route refuse|forward
 //		telemetry off|forward
@@ -238,11 +238,11 @@ func (h *Handler) options() options {
 
 func (h *Handler) parseUpstreamCredential(d *caddyfile.Dispenser) error {
 	if !d.NextArg() {
-		return d.Err("upstream_credential needs one of none, passthrough, api_key KEY")
+		return d.Err("upstream_credential needs one of none, passthrough, api_key KEY, per_user")
 	}
 	h.UpstreamCredential = d.Val()
 	switch d.Val() {
-	case "none", "passthrough":
+	case "none", "passthrough", "per_user":
 		if d.NextArg() {
 			return d.Errf("upstream_credential %s takes no key; write `upstream_credential api_key KEY` if the server is to see one", h.UpstreamCredential)
 		}
@@ -250,7 +250,7 @@ func (h *Handler) parseUpstreamCredential(d *caddyfile.Dispenser) error {
 	case "api_key":
 		return text(&h.APIKey)(d)
 	default:
-		return d.WrapErr(notOneOf("upstream_credential", d.Val(), "none", "passthrough", "api_key"))
+		return d.WrapErr(notOneOf("upstream_credential", d.Val(), upstreamCredentials...))
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/login/ldap"
 	"github.com/wandb-gateway/wandb-gateway/internal/login/oidc"
 	"github.com/wandb-gateway/wandb-gateway/internal/session"
+	"github.com/wandb-gateway/wandb-gateway/internal/vault"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb/upstream"
 	"github.com/wandb-gateway/wandb-gateway/tokenexchange"
@@ -45,6 +46,7 @@ type services struct {
 	failures  *failure.Limit[netip.Prefix]
 	signing   *signing.Keys
 	tokens    *tokenexchange.Service
+	vault     *vault.Vault
 	sessions  *session.Sessions
 	login     *login.Login // nil unless people sign in here
 	oidc      *oidc.Connector
@@ -83,6 +85,9 @@ func wire(a *App, s *state) (*services, error) {
 		},
 	})
 	if err != nil {
+		return nil, err
+	}
+	if w.vault, err = vault.New(vault.Config{Directory: w.directory, Cache: s.cache, Master: s.keys}); err != nil {
 		return nil, err
 	}
 	if err := w.wireTokens(ctx, a, s); err != nil {
@@ -201,6 +206,7 @@ func newGateway(a *App, h *Handler) (*gateway.Gateway, error) {
 		Routes:             wandb.RouteConfig{WeavePrefix: h.WeavePrefix},
 		UpstreamCredential: credential,
 		ServiceKey:         iam.NewSecret(h.APIKey),
+		UpstreamKeys:       a.services.vault,
 		Unplaced:           unplaced,
 		ForwardUnknown:     h.UnknownRoute == "forward",
 		ServerSignIn:       a.Directory.Source == sourceWandb && credential == gateway.UpstreamPassthrough,

@@ -26,7 +26,7 @@ func (x *exchange) ask(ctx context.Context, body []byte) ([]byte, error) {
 		"Accept":       {"application/json"},
 		"User-Agent":   {"wandb-gateway"},
 	}
-	if a, ok := x.r.Header["Authorization"]; ok && x.g.UpstreamCredential == UpstreamPassthrough {
+	if a, ok := x.r.Header["Authorization"]; ok && (x.g.UpstreamCredential == UpstreamPassthrough || x.upstreamSeesCaller()) {
 		r.Header["Authorization"] = a
 	}
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
@@ -35,6 +35,9 @@ func (x *exchange) ask(ctx context.Context, body []byte) ([]byte, error) {
 	asked := exchange{g: x.g, r: r, caller: x.caller, route: wandb.Route{Kind: wandb.RouteGraphQL}}
 	asked.setIdentity()
 	if err := asked.setCredential(); err != nil {
+		return nil, err
+	}
+	if err := asked.showStoredKey(); err != nil {
 		return nil, err
 	}
 	answer := &askedAnswer{header: make(http.Header)}

@@ -17,6 +17,9 @@ func (x *exchange) forward() error {
 		return fail(err)
 	}
 	if x.call == nil {
+		if err := x.showStoredKey(); err != nil {
+			return fail(err)
+		}
 		return x.pass(nil)
 	}
 	if err := x.refuseAdministration(); err != nil {
@@ -28,7 +31,10 @@ func (x *exchange) forward() error {
 		return fail(err)
 	}
 	if body == nil {
-		return writeGraphQL(x.w, wandb.EncodeAnswer(own, order))
+		return writeGraphQL(x.w, wandb.EncodeAnswer(own, order)) // which needs no key of the upstream's
+	}
+	if err := x.showStoredKey(); err != nil {
+		return fail(err)
 	}
 	x.sendBody(body)
 	if options := x.answerOptions(own); x.call.WantsAnswer(options) {
@@ -143,10 +149,53 @@ func (x *exchange) setCredential() error {
 			x.set("Authorization", x.g.serviceAuthorization)
 		}
 		return nil
+	case UpstreamPerUser:
+		if x.upstreamSeesCaller() && x.judged() {
+			return x.passCredential() // the server's own key: theirs already
+		}
+		x.dropCredential()
+		return nil
+	case UpstreamNone:
+		x.dropCredential()
+		return nil
 	default:
 		x.dropCredential()
 		return nil
 	}
+}
+
+// showStoredKey shows the upstream the key that is kept for the caller, where each caller has one of
+// their own, and only with what was judged: a team's key would show its pages to all its accounts.
+func (x *exchange) showStoredKey() error {
+	p := x.caller.Principal
+	if x.g.UpstreamCredential != UpstreamPerUser || p == nil || !x.judged() || x.upstreamSeesCaller() {
+		return nil
+	}
+	authorization, err := x.g.UpstreamKeys.Authorization(x.r.Context(), p)
+	switch {
+	case err != nil:
+		return err
+	case authorization == "":
+		return x.noUpstreamKey(p)
+	}
+	x.set("Authorization", authorization)
+	return nil
+}
+
+// noUpstreamKey says where to store the key that is missing (design section 6).
+func (x *exchange) noUpstreamKey(p *iam.Principal) error {
+	e := &iam.Error{Kind: iam.KindDenied, Reason: ReasonNoUpstreamKey}
+	switch {
+	case p.IsServiceAccount() && p.Home.Name == "":
+		e.Message = "The service account " + p.Username + " works with its team's key of the W&B server, and its team is not there any more. An administrator gives it another with `wandb-gateway iam service-account`."
+	case p.IsServiceAccount():
+		e.Message = "No key of the W&B server is stored for the team " + p.Home.Name + ", with which its service account " + p.Username + " works. An administrator stores one with `wandb-gateway iam upstream-key set --team " + p.Home.Name + "`."
+	case x.g.SignIn != nil:
+		e.Message = "No key of the W&B server is stored for " + p.Username + ", and the server is asked with each person's own. Store yours at " + x.address() + "/authorize, or let an administrator do it with `wandb-gateway iam upstream-key set --user " + p.Username + "`."
+	default:
+		e.Message = "No key of the W&B server is stored for " + p.Username + ", and the server is asked with each person's own. An administrator stores yours with `wandb-gateway iam upstream-key set --user " + p.Username + "`."
+	}
+	return e
 }
 
 // judged reports whether the request was decided over by what it touches. Pages and unknown routes
@@ -199,10 +248,15 @@ func (x *exchange) owns(root wandb.Root) bool {
 	return root.Name == "viewer" && x.g.OwnIdentity && x.caller.Principal != nil && !x.upstreamSeesCaller()
 }
 
-// upstreamSeesCaller reports whether what the upstream says of "the caller" is about our caller. Shown
-// the service key, it would answer anybody with that key's own account, and make keys for it.
+// upstreamSeesCaller reports whether the upstream sees the caller's own credential, so that what it says
+// of "the caller" is about our caller. Shown the service key, it would answer anybody with that key's own
+// account, and make keys for it; so it would with a stored key, which may be anybody's.
 func (x *exchange) upstreamSeesCaller() bool {
-	return x.caller.Principal.FromUpstream && x.g.UpstreamCredential == UpstreamPassthrough
+	p := x.caller.Principal
+	if p == nil || !p.FromUpstream {
+		return false
+	}
+	return x.g.UpstreamCredential == UpstreamPassthrough || x.g.UpstreamCredential == UpstreamPerUser
 }
 
 // administration are the root fields that would change the record of people, teams and keys.
