@@ -30,6 +30,14 @@ type Handler struct {
 	// APIKey is the service key for `upstream_credential api_key`.
 	APIKey string `json:"api_key,omitempty"`
 
+	// Assertion sends X-Wandb-Gateway-Assertion along: a signed statement of who calls, which the server can
+	// verify. Default: off.
+	Assertion Switch `json:"assertion,omitempty"`
+
+	// AssertionAudience is whom the statement is for. Default: scheme://host:port of the one upstream of the
+	// site's reverse_proxy.
+	AssertionAudience string `json:"assertion_audience,omitempty"`
+
 	// Unplaced says who may do what cannot be placed in a project: `deny`, `members` or `allow`.
 	// Default: deny, but members with `passthrough` and `per_user`, where the server judges again.
 	Unplaced string `json:"unplaced,omitempty"`
@@ -69,6 +77,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.APIKey, err = caddy.NewReplacer().ReplaceOrErr(h.APIKey, true, true); err != nil {
 		return fmt.Errorf("wandb_gateway: upstream_credential api_key: %w; set the variable, or write the key", err)
 	}
+	if h.AssertionAudience, err = caddy.NewReplacer().ReplaceOrErr(h.AssertionAudience, true, true); err != nil {
+		return fmt.Errorf("wandb_gateway: assertion on: %w; set the variable, or write the audience", err)
+	}
 	if err := h.check(); err != nil {
 		return fmt.Errorf("wandb_gateway: %w", err)
 	}
@@ -107,12 +118,15 @@ func (h *Handler) check() error {
 	switch {
 	case (h.UpstreamCredential == "api_key") != (h.APIKey != ""):
 		return iam.Invalidf("upstream_credential api_key needs a key, and nothing else takes one: write `upstream_credential api_key {env.WANDB_SERVICE_KEY}`")
+	case h.AssertionAudience != "" && !bool(h.Assertion):
+		return iam.Invalidf("assertion_audience is for `assertion on`, which is off; write both or neither")
 	case h.UpstreamCredential == "passthrough" && h.app.Directory.Source == sourceLocal:
 		return iam.Invalidf("upstream_credential passthrough needs `directory wandb URL`: the W&B server does not know credentials of `directory local`")
 	case (h.UpstreamCredential == "none" || h.UpstreamCredential == "per_user") && h.app.Directory.Source == sourceWandb && h.app.Directory.APIKey == "":
 		return iam.Invalidf("upstream_credential %s with directory wandb needs an admin's key in the block, `directory wandb URL { api_key ... }`: without it a project that the caller cannot see looks like a new one", h.UpstreamCredential)
 	}
 	return cmp.Or(
+		checkAudience(h.AssertionAudience),
 		checkOneOf("unknown_route", h.UnknownRoute, "refuse", "forward"),
 		checkOneOf("telemetry", h.Telemetry, "off", "forward"),
 		checkWeavePrefix(h.WeavePrefix),

@@ -37,7 +37,7 @@ func (x *exchange) ask(ctx context.Context, body []byte) ([]byte, error) {
 	if err := asked.setCredential(); err != nil {
 		return nil, err
 	}
-	if err := asked.showStoredKey(); err != nil {
+	if err := asked.introduce(); err != nil {
 		return nil, err
 	}
 	answer := &askedAnswer{header: make(http.Header)}

@@ -17,7 +17,7 @@ func (x *exchange) forward() error {
 		return fail(err)
 	}
 	if x.call == nil {
-		if err := x.showStoredKey(); err != nil {
+		if err := x.introduce(); err != nil {
 			return fail(err)
 		}
 		return x.pass(nil)
@@ -33,7 +33,7 @@ func (x *exchange) forward() error {
 	if body == nil {
 		return writeGraphQL(x.w, wandb.EncodeAnswer(own, order)) // which needs no key of the upstream's
 	}
-	if err := x.showStoredKey(); err != nil {
+	if err := x.introduce(); err != nil {
 		return fail(err)
 	}
 	x.sendBody(body)
@@ -108,7 +108,7 @@ func (x *exchange) setAttribution(person *iam.Principal) {
 }
 
 // identityHeaders is how many headers carry identity and the upstream's credential at most.
-const identityHeaders = 9
+const identityHeaders = 10
 
 // set sets a header, unless the value is empty or could be read as more than one line. The values
 // of one request share one array: each header has a slice of one, which nobody can append to.
@@ -162,6 +162,23 @@ func (x *exchange) setCredential() error {
 		x.dropCredential()
 		return nil
 	}
+}
+
+// introduce adds what must be asked for before a request goes on: the caller's stored key, and the signed
+// statement of who calls.
+func (x *exchange) introduce() error {
+	if err := x.showStoredKey(); err != nil {
+		return err
+	}
+	if x.g.Assertions == nil || x.caller.Principal == nil {
+		return nil
+	}
+	text, err := x.g.Assertions.Assertion(x.r, x.caller.Principal, x.event.Attributed)
+	if err != nil {
+		return err
+	}
+	x.set(headerAssertion, text)
+	return nil
 }
 
 // showStoredKey shows the upstream the key that is kept for the caller, where each caller has one of

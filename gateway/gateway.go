@@ -75,6 +75,14 @@ type UpstreamKeys interface {
 	Authorization(ctx context.Context, p *iam.Principal) (string, error)
 }
 
+// Assertions are signed statements of who calls, for the upstream.
+type Assertions interface {
+	// Assertion returns the statement that p makes the request and for whom it works; worksFor may be nil.
+	// iam.KindUnavailable means that nothing can be signed at the moment. It is called for every request of
+	// a caller that goes on and must be fast when asked again.
+	Assertion(r *http.Request, p, worksFor *iam.Principal) (string, error)
+}
+
 // Config is what a Gateway needs. Directory, Reader and Tickets are required.
 type Config struct {
 	Directory Directory
@@ -87,6 +95,9 @@ type Config struct {
 	ServiceKey iam.Secret
 	// UpstreamKeys are shown to the upstream with UpstreamPerUser.
 	UpstreamKeys UpstreamKeys
+
+	// Assertions, if set, are sent along in the header X-Wandb-Gateway-Assertion.
+	Assertions Assertions
 
 	// Unplaced decides over what cannot be placed in a project (design section 3, step 4).
 	Unplaced authz.UnplacedPolicy
