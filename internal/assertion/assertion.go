@@ -87,14 +87,14 @@ func (m *Maker) Assertion(r *http.Request, p, worksFor *iam.Principal) (string, 
 	s.mu.Lock() // many requests that come at once wait for one signature
 	defer s.mu.Unlock()
 	now := m.Now()
-	if s.key == key && !now.Before(s.made) && now.Sub(s.made) < reuse {
+	if s.key == key.ID() && !now.Before(s.made) && now.Sub(s.made) < reuse {
 		return s.text, nil
 	}
 	text, err := m.sign(key, about, now)
 	if err != nil {
 		return "", err
 	}
-	s.key, s.made, s.text = key, now, text
+	s.key, s.made, s.text = key.ID(), now, text
 	return text, nil
 }
 
@@ -180,7 +180,7 @@ type subject struct {
 // signed is the assertion that was made last for a subject.
 type signed struct {
 	mu   sync.Mutex
-	key  *jws.PrivateKey
+	key  string // its id
 	made time.Time
 	text string
 }

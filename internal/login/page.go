@@ -178,8 +178,8 @@ var pages = template.Must(template.New("").Parse(`
 {{else}}<p class="faint">None is stored yet, and what you send to the server is refused until one is.</p>
 {{end}}<form method="post" action="/authorize">
 {{template "hidden" $}}<input type="hidden" name="form" value="set-upstream">
-<label for="key">{{if .Set}}Another key of the W&amp;B server{{else}}Key of the W&amp;B server{{end}}</label>
-<input id="key" type="password" name="key" autocomplete="off" spellcheck="false" maxlength="512" required>
+<label for="upstream-key">{{if .Set}}Another key of the W&amp;B server{{else}}Key of the W&amp;B server{{end}}</label>
+<input id="upstream-key" type="password" name="key" autocomplete="off" spellcheck="false" maxlength="512" required>
 <button>{{if .Set}}Replace the key{{else}}Store the key{{end}}</button>
 </form>
 {{end}}<h2>Your sessions</h2>
