@@ -44,6 +44,9 @@ func (x *exchange) ask(ctx context.Context, body []byte) ([]byte, error) {
 	if err := x.next.ServeHTTP(answer, r); err != nil {
 		return nil, iam.Unavailable("The W&B server behind the gateway did not answer.", err)
 	}
+	if answer.status == http.StatusUnauthorized && x.g.UpstreamCredential == UpstreamPerUser && !x.upstreamSeesCaller() {
+		return nil, x.refusedUpstreamKey()
+	}
 	if answer.status != http.StatusOK || answer.overflow {
 		return nil, iam.Unavailable("The W&B server behind the gateway did not answer a question of the gateway's own.", nil)
 	}

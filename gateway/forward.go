@@ -73,7 +73,12 @@ func (x *exchange) pass(w http.ResponseWriter) error {
 	if w == nil {
 		w = x.w
 	}
-	return x.next.ServeHTTP(w, x.r)
+	err := x.next.ServeHTTP(w, x.r)
+	if x.stored.refused {
+		clear(x.w.Header()) // they belong to the answer that is not given
+		return fail(x.refusedUpstreamKey())
+	}
+	return err
 }
 
 // setIdentity tells the upstream who calls. The client's own copies are gone since clean; an empty
@@ -196,7 +201,55 @@ func (x *exchange) showStoredKey() error {
 		return x.noUpstreamKey(p)
 	}
 	x.set("Authorization", authorization)
+	x.stored.ResponseWriter = x.w
+	x.w = &x.stored
 	return nil
+}
+
+// storedKeyAnswer lets an answer through, unless the upstream says that it does not know the key which it
+// was shown. The client would take that 401 for one about its own credential, which is good, and throw
+// it away.
+type storedKeyAnswer struct {
+	http.ResponseWriter
+	refused bool
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (a *storedKeyAnswer) WriteHeader(status int) {
+	if status == http.StatusUnauthorized {
+		a.refused = true
+		return
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements io.Writer.
+func (a *storedKeyAnswer) Write(p []byte) (int, error) {
+	if a.refused {
+		return len(p), nil
+	}
+	return a.ResponseWriter.Write(p)
+}
+
+// Flush implements http.Flusher.
+func (a *storedKeyAnswer) Flush() {
+	if !a.refused {
+		http.NewResponseController(a.ResponseWriter).Flush()
+	}
+}
+
+// Unwrap is for http.ResponseController.
+func (a *storedKeyAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// refusedUpstreamKey says which key the upstream does not know, and where to store another.
+func (x *exchange) refusedUpstreamKey() error {
+	owner := "you"
+	if p := x.caller.Principal; p.IsServiceAccount() {
+		owner = "the team " + p.Home.Name
+	}
+	return &iam.Error{Kind: iam.KindDenied, Reason: ReasonUpstreamKeyRefused,
+		Message: "The W&B server does not know the key of its own that is stored for " + owner + ": it was mistyped, or deleted there. " + x.whereToStore(),
+	}
 }
 
 // noUpstreamKey says where to store the key that is missing (design section 6).
@@ -206,13 +259,24 @@ func (x *exchange) noUpstreamKey(p *iam.Principal) error {
 	case p.IsServiceAccount() && p.Home.Name == "":
 		e.Message = "The service account " + p.Username + " works with its team's key of the W&B server, and its team is not there any more. An administrator gives it another with `wandb-gateway iam service-account`."
 	case p.IsServiceAccount():
-		e.Message = "No key of the W&B server is stored for the team " + p.Home.Name + ", with which its service account " + p.Username + " works. An administrator stores one with `wandb-gateway iam upstream-key set --team " + p.Home.Name + "`."
-	case x.g.SignIn != nil:
-		e.Message = "No key of the W&B server is stored for " + p.Username + ", and the server is asked with each person's own. Store yours at " + x.address() + "/authorize, or let an administrator do it with `wandb-gateway iam upstream-key set --user " + p.Username + "`."
+		e.Message = "No key of the W&B server is stored for the team " + p.Home.Name + ", with which its service account " + p.Username + " works. " + x.whereToStore()
 	default:
-		e.Message = "No key of the W&B server is stored for " + p.Username + ", and the server is asked with each person's own. An administrator stores yours with `wandb-gateway iam upstream-key set --user " + p.Username + "`."
+		e.Message = "No key of the W&B server is stored for " + p.Username + ", and the server is asked with each person's own. " + x.whereToStore()
 	}
 	return e
+}
+
+// whereToStore says where the key that stands for the caller is stored.
+func (x *exchange) whereToStore() string {
+	p := x.caller.Principal
+	switch {
+	case p.IsServiceAccount():
+		return "An administrator stores one with `wandb-gateway iam upstream-key set --team " + p.Home.Name + "`."
+	case x.g.SignIn != nil:
+		return "Store yours at " + x.address() + "/authorize, or let an administrator do it with `wandb-gateway iam upstream-key set --user " + p.Username + "`."
+	default:
+		return "An administrator stores yours with `wandb-gateway iam upstream-key set --user " + p.Username + "`."
+	}
 }
 
 // judged reports whether the request was decided over by what it touches. Pages and unknown routes

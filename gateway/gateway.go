@@ -189,6 +189,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next Handler
 	*x = exchange{g: g, w: w, r: r, next: next}
 	err := x.run()
 	if refusal, ok := errors.AsType[*refusal](err); ok {
+		x.w = w // what watches the upstream's answer does not watch ours
 		x.refuse(refusal.error)
 		err = nil
 	}

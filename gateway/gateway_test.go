@@ -414,11 +414,46 @@ func TestStoredKeysGoUpstream(t *testing.T) {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
 	})
+	t.Run("a key that the server does not know", func(t *testing.T) {
+		s, _ := perUser(t)
+		s.world.principals["ci-key"].Home = iam.TeamRef{ID: "team_vision", Name: "vision"}
+		s.upstream.status, s.upstream.answer = 401, `{"error":"the server's own words"}`
+		s.upstream.header = http.Header{"Www-Authenticate": {"Basic"}}
+		for key, says := range map[string]string{"alice-key": "stored for you", "ci-key": "iam upstream-key set --team vision"} {
+			for _, w := range []*httptest.ResponseRecorder{
+				s.do("GET", "/files/vision/team/r1/a.txt", key, "", nil), s.graphQL(key, upsertBucket, `{"e":"vision","p":"team"}`),
+			} {
+				s.upstream.request = nil // it was asked
+				s.refused(w, 403, ReasonUpstreamKeyRefused)
+				if !strings.Contains(w.Body.String(), says) || strings.Contains(w.Body.String(), "own words") || w.Header().Get("Www-Authenticate") != "" {
+					t.Errorf("%s does not say %q, %v", w.Body, says, w.Header())
+				}
+			}
+		}
+		for _, status := range []int{200, 403, 404, 500, 503} {
+			s.upstream.status = status
+			if w := s.do("GET", "/files/vision/team/r1/a.txt", "alice-key", "", nil); w.Code != status || !strings.Contains(w.Body.String(), "own words") {
+				t.Errorf("%d became %d %s", status, w.Code, w.Body)
+			}
+		}
+		s.upstream.status = 401 // about what the gateway did not add
+		if w := s.do("GET", "/admin/usage", "alice-key", "", nil); w.Code != 401 {
+			t.Errorf("a page: %d", w.Code)
+		}
+		s.world.principals["alice-key"].FromUpstream = true
+		if w := s.do("GET", "/files/vision/team/r1/a.txt", "alice-key", "", nil); w.Code != 401 {
+			t.Errorf("the caller's own key: %d", w.Code)
+		}
+	})
 	t.Run("a question of the gateway's own", func(t *testing.T) {
 		s, k := perUser(t)
 		x := &exchange{g: &Gateway{Config: s.config}, r: httptest.NewRequest("POST", "/graphql", nil), caller: Caller{Principal: s.world.principals["ci-key"]}, next: s.upstream}
 		if _, err := x.ask(t.Context(), []byte(`{}`)); err != nil || s.upstream.request.Header.Get("Authorization") != k.of["ci-train"] {
 			t.Errorf("%v, Authorization %q", err, s.upstream.request.Header)
+		}
+		s.upstream.status = 401
+		if _, err := x.ask(t.Context(), []byte(`{}`)); iam.ReasonOf(err) != ReasonUpstreamKeyRefused {
+			t.Errorf("%v", err)
 		}
 		x.caller.Principal = s.world.principals["vera-key"]
 		if _, err := x.ask(t.Context(), []byte(`{}`)); iam.ReasonOf(err) != ReasonNoUpstreamKey {
@@ -444,7 +479,8 @@ func (s statements) Assertion(r *http.Request, p, worksFor *iam.Principal) (stri
 func TestAssertionGoesUpstream(t *testing.T) {
 	s := newScene(t)
 	s.config.Assertions = statements{}
-	forged := http.Header{headerAssertion: {"evil"}, "X_Wandb_Gateway_Assertion": {"evil"}, headerAttributionName: {"alice"}}
+	underscored := strings.ReplaceAll(headerAssertion, "-", "_")
+	forged := http.Header{headerAssertion: {"evil"}, underscored: {"evil"}, headerAttributionName: {"alice"}}
 	for _, tt := range []struct{ method, target, key, body, want string }{
 		{"GET", "/files/vision/team/r1/a.txt", "alice-key", "", "gw.test alice"},
 		{"POST", "/files/vision/team/r1/file_stream", "ci-key", "{}", "gw.test ci-train for alice"},
@@ -452,7 +488,7 @@ func TestAssertionGoesUpstream(t *testing.T) {
 		{"OPTIONS", "/graphql", "alice-key", "", ""},
 	} {
 		h := s.forwarded(s.do(tt.method, tt.target, tt.key, tt.body, forged))
-		if got := strings.Join(h[headerAssertion], "|"); got != tt.want || h["X_Wandb_Gateway_Assertion"] != nil {
+		if got := strings.Join(h[headerAssertion], "|"); got != tt.want || h[underscored] != nil {
 			t.Errorf("%s %s: %q, want %q", tt.method, tt.target, got, tt.want)
 		}
 	}

@@ -205,6 +205,17 @@ func TestEachCallersOwnKeyGoesUpstream(t *testing.T) {
 		}
 	})
 
+	t.Run("unknown to the server", func(t *testing.T) {
+		upstream.says(func(received) (int, string, string) { return http.StatusUnauthorized, "text/plain", "who are you?" })
+		defer upstream.says(nil)
+		for _, a := range []answer{p.stream("vision/team", aliceKey), p.graphQL(aliceKey, graph, nil, nil)} {
+			if a.status != http.StatusForbidden || a.reason() != "upstream_key_refused" || !strings.Contains(a.message(), p.url+"/authorize") || strings.Contains(a.body, "who are you") {
+				t.Errorf("answered %d %s", a.status, a.body)
+			}
+		}
+		upstream.take()
+	})
+
 	t.Run("listed and exported without the keys", func(t *testing.T) {
 		list := p.mustIAM("upstream-key", "list") + p.mustIAM("upstream-key", "list", "--json") + p.mustIAM("export")
 		for _, name := range []string{"alice", "bob", "team:vision"} {
@@ -308,4 +319,43 @@ func TestStoringOnesOwnKeyInTheBrowser(t *testing.T) {
 	}
 	p.stop()
 	p.holdsNoCanary(aliceAtServer)
+}
+
+// In front of a server that is the record, who is known there goes on with the server's own key, and who
+// is known here only with the one that is stored.
+func TestStoredKeysBesideTheRecord(t *testing.T) {
+	const miaAtServer, adminAtServer = "local-00000000000000000000000000000000000mia", "local-00000000000000000000000000000000admin"
+	record, err := standin.New(standin.Config{
+		Organization: "acme",
+		Users: []standin.User{
+			{Username: "mia", Email: "mia@acme.test", Keys: []string{miaAtServer}},
+			{Username: "root", Email: "root@acme.test", Admin: true, Keys: []string{adminAtServer}},
+			{Username: "robot", Email: "robot@acme.test", Keys: []string{teamAtServer}},
+		},
+		Teams:    []standin.Team{{Name: "vision", Members: []standin.Member{{User: "mia"}, {User: "robot"}}}},
+		Projects: []standin.Project{{Entity: "vision", Name: "team", Access: "PRIVATE"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(record)
+	defer server.Close()
+	upstream := newRecorder(t)
+	p := start(t, config{
+		upstream: upstream.host(), site: "upstream_credential per_user",
+		global: "directory wandb " + server.URL + " {\n\t\t\tapi_key " + adminAtServer + "\n\t\t}",
+	})
+	p.importFile(`{"teams": [{"name": "vision"}], "service_accounts": [{"name": "ci", "team": "vision"}]}`)
+	ciKey := p.mustIAM("key", "create", "--owner", "service_account:ci", "--name", "ci")
+
+	asked(t, upstream, p.stream("vision/team", miaAtServer), "mia", miaAtServer)
+	asked(t, upstream, p.send("GET", "/some/page", miaAtServer, "", nil), "mia", "")
+	if a := p.stream("vision/team", ciKey); a.status != http.StatusForbidden || a.reason() != "no_upstream_key" {
+		t.Errorf("before it is stored: %d %s", a.status, a.body)
+	}
+	if _, err := p.iam(teamAtServer, "upstream-key", "set", "--team", "vision"); err != nil {
+		t.Fatal(err)
+	}
+	asked(t, upstream, p.stream("vision/team", ciKey), "ci", teamAtServer)
+	asked(t, upstream, p.stream("vision/team", miaAtServer), "mia", miaAtServer)
 }
