@@ -37,7 +37,8 @@ type Event struct {
 	// Reason and Err say why something was refused; Err is for the log only.
 	Reason iam.Reason
 	Err    error
-	// Issuer and Subject are the account at the authority, Login is what somebody typed.
+	// Issuer and Subject are the account at the authority. Login is what somebody typed as log-in name:
+	// now and then that is a password that was typed too early, so it is not for everybody to read.
 	Issuer, Subject, Login string
 	// User is who it is here; zero if nobody knows.
 	User     iam.PrincipalRef

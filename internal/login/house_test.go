@@ -215,15 +215,6 @@ func (h *house) last() Event {
 	return h.events[len(h.events)-1]
 }
 
-func (h *house) count(a Action) (n int) {
-	for _, e := range h.events {
-		if e.Action == a {
-			n++
-		}
-	}
-	return n
-}
-
 // sessions returns how many sessions there are in all.
 func (h *house) sessions() (n int) {
 	h.Helper()

@@ -57,7 +57,8 @@ type Settings struct {
 type Config struct {
 	Directory *directory.Directory
 	Sessions  *session.Sessions
-	// Provider and Passwords prove who people are; either may be nil.
+	// Provider and Passwords prove who people are; either may be nil (and then no nil pointer to a
+	// connector, which would not be nil here).
 	Provider  Provider
 	Passwords Passwords
 	// Restore, if set, is the temporary password with which an organization admin gets in, and the only

@@ -38,6 +38,9 @@ a{color:var(--act)}
 .choice{display:flex;gap:.75rem;align-items:center;font-weight:400;padding:.375rem 0}
 .choice input{width:1.25rem;height:1.25rem;margin:0}
 .choices{margin:0 0 1rem;padding:0;border:0}
+legend{padding:0;font-weight:600}
+form+.faint{margin-top:1rem}
+main>:last-child{margin-bottom:0}
 .secret{display:block;font:1rem/1.5 ui-monospace,monospace;overflow-wrap:anywhere;user-select:all;background:var(--page);padding:.75rem;margin:0 0 1rem;border:1px solid var(--line);border-radius:.5rem}
 ul{list-style:none;margin:0;padding:0}
 li{display:flex;gap:1rem;justify-content:space-between;align-items:center;padding:.625rem 0;border-top:1px solid var(--line)}

@@ -52,7 +52,7 @@ func (l *Login) postPassword(w http.ResponseWriter, r *http.Request, form url.Va
 	if kind == formRestore {
 		e.Method, judge, account = session.MethodRestore, l.askRestore, restoreAccount
 	}
-	tooMany, settle := l.attempt(r, account)
+	settle, tooMany := l.attempt(r, account)
 	if tooMany != nil {
 		l.refused(r, e, tooMany)
 		l.signInAgain(w, r, tooMany, login, to)
@@ -117,19 +117,19 @@ func (l *Login) askRestore(r *http.Request, login string, password iam.Secret) (
 // attempt counts a failure for the browser's address and the account before the password is judged, so
 // that attempts at the same moment are counted too. settle takes it back if it was none, or if nobody
 // judged it.
-func (l *Login) attempt(r *http.Request, account string) (tooMany error, settle func(error)) {
+func (l *Login) attempt(r *http.Request, account string) (settle func(error), tooMany error) {
 	client := failure.Client(l.Client(r))
 	// The account only behind the address: an address over its limit would lock accounts otherwise.
 	if l.AddressFailures.Failed(client) || l.AccountFailures.Failed(account) {
-		return &iam.Error{Kind: iam.KindTooMany, Reason: ReasonTooMany, RetryAfter: 30 * time.Second,
-			Message: "Too many wrong passwords came from here or for this name, so this one was not looked at. Wait a minute and try again."}, nil
+		return nil, &iam.Error{Kind: iam.KindTooMany, Reason: ReasonTooMany, RetryAfter: 30 * time.Second,
+			Message: "Too many wrong passwords came from here or for this name, so this one was not looked at. Wait a minute and try again."}
 	}
-	return nil, func(err error) {
+	return func(err error) {
 		if err == nil || iam.KindOf(err) == iam.KindUnavailable || iam.KindOf(err) == iam.KindDenied {
 			l.AddressFailures.TakeBack(client)
 			l.AccountFailures.TakeBack(account)
 		}
-	}
+	}, nil
 }
 
 // signInAgain shows the form with what went wrong. The text is the connector's or ours: nothing in it is
