@@ -42,8 +42,7 @@ func TestSignIn(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			var site *signInSite
-			site = startSignIn(t, c.method, func(conf *config) {
+			site := startSignIn(t, c.method, func(conf *config) {
 				conf.host = c.host
 				if c.secret != "" {
 					conf.env = append(conf.env, "GORILLA_OIDC_SECRET="+c.secret)
@@ -182,9 +181,10 @@ func TestWhoIsSentToSignIn(t *testing.T) {
 			if a.status != http.StatusFound || a.header.Get("Location") != "/oidc/login?return_to="+url.QueryEscape(c.path) {
 				t.Errorf("%s: %d to %q", c.name, a.status, a.header.Get("Location"))
 			}
-		case a.status != http.StatusUnauthorized || a.header.Get("WWW-Authenticate") == "" || a.header.Get("Location") != "":
+		case a.status != http.StatusUnauthorized || a.header.Get("Location") != "":
 			t.Errorf("%s: %d %v", c.name, a.status, a.header)
-		case c.header.Get("Authorization") == "" && (a.message() == "" || a.header.Get("Content-Type") != "application/json"):
+		case c.header.Get("Authorization") != "": // a page, without what makes a browser ask for a password
+		case a.message() == "" || a.header.Get("Content-Type") != "application/json" || a.header.Get("WWW-Authenticate") == "":
 			t.Errorf("%s: not in JSON: %s %.200s", c.name, a.header.Get("Content-Type"), a.body)
 		}
 		if got := site.upstream.take(); len(got) != 0 {
@@ -265,8 +265,9 @@ func TestSessionIsJudgedAsAKey(t *testing.T) {
 				t.Errorf("%s: %d", name, a.status)
 			}
 		}
+		// None of the others goes on either: it could be a session at the server, of somebody else.
 		a := site.send("GET", "/page", "", "", http.Header{"Cookie": {"theme=dark; wandb-gateway=" + alice.session() + "; other=1"}})
-		if got := site.upstream.take(); a.status != http.StatusOK || len(got) != 1 || strings.ReplaceAll(got[0].header.Get("Cookie"), " ", "") != "theme=dark;other=1" {
+		if got := site.upstream.take(); a.status != http.StatusOK || len(got) != 1 || got[0].header.Get("Cookie") != "" {
 			t.Errorf("among others: %d %+v", a.status, got)
 		}
 	})
