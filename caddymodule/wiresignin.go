@@ -62,6 +62,7 @@ func (w *services) wireSignIn(a *App, s *state) error {
 func (w *services) wireConnectors(a *App) error {
 	if c := a.signIn.oidc; c != nil {
 		config := *c
+		config.KeyWait = oidc.DefaultKeyWait
 		var err error
 		if config.Roots, err = readRoots(a.oidcRoots()); err != nil {
 			return err
@@ -122,7 +123,7 @@ func (w *services) signIn() *gateway.SignIn {
 	if w.login == nil {
 		return nil
 	}
-	return &gateway.SignIn{Page: "/oidc/login", OwnHost: w.login.OwnHost}
+	return &gateway.SignIn{Page: "/oidc/login", OwnHost: w.login.OwnHost, Ready: w.login.Ready}
 }
 
 // accountFailures limits wrong passwords for one account: a tenth of what an address may get wrong, for

@@ -127,6 +127,20 @@ func providerName(issuer string) string {
 	return "single sign-on"
 }
 
+// Ready returns why nobody can sign in at the moment, nil if somebody can. It waits for the provider only
+// where nothing is known of it. A directory shows its form in any case.
+func (l *Login) Ready(r *http.Request) error {
+	if l.Provider == nil || l.Passwords != nil || !l.Restore.IsZero() {
+		return nil
+	}
+	err := l.Provider.Discover(r.Context())
+	if iam.KindOf(err) != iam.KindUnavailable || err == nil {
+		return nil
+	}
+	p := problem.From(err)
+	return &iam.Error{Kind: iam.KindUnavailable, Reason: iam.ReasonOf(err), Message: answerTexts[oidc.ReasonUnavailable], RetryAfter: p.RetryAfter, Err: err}
+}
+
 // begin sends the browser to the provider.
 func (l *Login) begin(w http.ResponseWriter, r *http.Request, to string) {
 	location, f, err := l.Provider.Begin(r.Context(), l.origin(r)+callbackDoor, to)
