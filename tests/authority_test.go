@@ -69,6 +69,7 @@ func (a *authority) serve(w http.ResponseWriter, r *http.Request) bool {
 		document := a.discovery()
 		document["token_endpoint"], document["end_session_endpoint"] = a.URL+"/token", a.URL+signedOutAt
 		document["response_types_supported"] = []string{"code", "id_token"}
+		document["id_token_signing_alg_values_supported"] = []string{"RS256", "ES256"}
 		changed(document, a.document)
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(document)
