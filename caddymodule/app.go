@@ -6,6 +6,7 @@ package caddymodule
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -237,6 +238,9 @@ func (a *App) expand() error {
 		*field.value = value
 	}
 	for _, issuer := range a.JWTIssuers {
+		if issuer == nil { // JSON's null
+			return errors.New("wandb_gateway: jwt_issuer: an issuer is null; write an object with its url")
+		}
 		if err := issuer.expand(replacer); err != nil {
 			return err
 		}
@@ -327,12 +331,28 @@ func (a *App) Start() error {
 	return nil
 }
 
-// Stop lets go of the store; it closes when no newer configuration uses it.
+// Stop lets go of the store; it closes when no newer configuration uses it. Whichever configuration
+// stays, the one that was replaced or the one that replaces it, keeps the key sets of its own issuers:
+// had they been dropped before, a reload that fails would have to ask issuers again, which may be down.
 func (a *App) Stop() error {
 	started.remove(a)
+	if stays := started.latest(); stays != nil {
+		stays.dropKeySets()
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.release()
+}
+
+// dropKeySets ends the fetching for issuers that the configuration does not trust.
+func (a *App) dropKeySets() {
+	w := a.running()
+	if w == nil {
+		return
+	}
+	if err := w.tokens.DropKeySets(context.Background()); err != nil {
+		a.logger.Warn("the keys of issuers that are not trusted any more go on being fetched for now", zap.Error(err))
+	}
 }
 
 func (a *App) release() error {

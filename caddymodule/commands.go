@@ -34,6 +34,7 @@ Administers the directory of a running gateway, through Caddy's admin endpoint.
 	iam key delete ID
 	iam issuer create|list|get|set|delete [URL]
 	iam token delete [ID] [--owner NAME] [--before TIME]
+	iam session list [--owner NAME]; iam session delete ID
 	iam signing-key create|list|delete [ID]
 	iam explain --as WHO --to ACTION RESOURCE
 	iam explain --token FILE             why a token counts or not, check by check
@@ -75,6 +76,7 @@ var iamVerbs = []verb{
 	{noun: "user", name: "get", args: "USERNAME", short: "Show a person", columns: userColumns},
 	{noun: "user", name: "set", args: "USERNAME", short: "Change a person", options: append([]option{
 		{name: "active", usage: "false ends access at once, true gives it back", kind: switchOption},
+		{name: "unbind", usage: "an issuer: forget the person's account there, so that they can sign in with another of the same e-mail address"},
 		{name: "default-team", usage: "where work goes that names no entity"}}, userOptions...)},
 	{noun: "user", name: "delete", args: "USERNAME", short: "Remove a person for good, with keys and memberships"},
 
@@ -135,6 +137,10 @@ var iamVerbs = []verb{
 		{name: "owner", usage: "all of USERNAME or service_account:NAME, with their sessions"},
 		{name: "before", usage: "all from before a time such as 2026-01-31T12:00:00Z, or now"}}},
 
+	{noun: "session", name: "list", short: "List the sessions of signed-in browsers", columns: sessionColumns, options: []option{
+		{name: "owner", usage: "only those of USERNAME"}}},
+	{noun: "session", name: "delete", args: "ID", short: "End a browser's session at once"},
+
 	{noun: "signing-key", name: "create", short: "Make the next key that signs access tokens, ahead of time"},
 	{noun: "signing-key", name: "list", short: "List the keys that sign access tokens", columns: signingKeyColumns},
 	{noun: "signing-key", name: "delete", args: "ID", short: "Delete a signing key; what it signed ends at once"},
@@ -168,8 +174,9 @@ var (
 		{name: "tls-ca", usage: "a file of certificates to trust for it", kind: fileOption},
 	}
 	issuerColumns         = []string{"url", "source", "preset", "audiences", "algorithms", "subject", "keys"}
+	sessionColumns        = []string{"id", "owner", "method", "created", "expires", "client", "user_agent"}
 	signingKeyColumns     = []string{"id", "algorithm", "state", "created", "signs_from", "ends"}
-	userColumns           = []string{"username", "email", "name", "role", "models_seat", "weave_seat", "active", "teams"}
+	userColumns           = []string{"username", "email", "name", "role", "models_seat", "weave_seat", "active", "teams", "accounts"}
 	projectColumns        = []string{"entity", "name", "visibility", "owner", "members"}
 	serviceAccountColumns = []string{"name", "team", "default_team", "issuer", "subject", "claims", "active"}
 	roleColumns           = []string{"name", "inherits", "permissions", "description"}

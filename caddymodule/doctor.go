@@ -28,6 +28,18 @@ var knownVariables = map[string]bool{
 	"GORILLA_DISABLE_ADMIN_TEAM_ACCESS":             true,
 	"GORILLA_DISABLE_TEAM_SERVICE_ACCOUNT_CREATION": true,
 	"GORILLA_ALLOW_USER_TEAM_CREATION":              true,
+	"GORILLA_OIDC_ISSUER":                           true,
+	"GORILLA_OIDC_CLIENT_ID":                        true,
+	"GORILLA_OIDC_CLIENT_SECRET":                    true,
+	"GORILLA_OIDC_SECRET":                           true,
+	"GORILLA_OIDC_CUSTOM_SCOPES":                    true,
+	"GORILLA_AUTH_METHOD":                           true,
+	"GORILLA_SESSION_LENGTH":                        true,
+	"GORILLA_DISABLE_SSO_PROVISIONING":              true,
+	"GORILLA_ENABLE_SSO_GROUP_CLAIMS":               true,
+	"GORILLA_ENABLE_SSO_GROUPS_CLAIMS":              true,
+	"GORILLA_USE_IDENTIFIER_CLAIMS":                 true,
+	"GORILLA_LDAP_GROUP_SYNC":                       true,
 }
 
 // doctor checks the running app and names what to mend.
@@ -45,7 +57,29 @@ func (a *App) doctor(ctx context.Context) ([]finding, error) {
 		checkEnforcement(a),
 	}
 	findings = append(findings, checkIssuers(ctx, services.tokens)...)
+	findings = append(findings, services.checkConnectors(ctx)...)
 	return append(findings, checkVariables()...), nil
+}
+
+// checkConnectors asks the OpenID provider and the LDAP directory whether people could sign in.
+func (w *services) checkConnectors(ctx context.Context) []finding {
+	ctx, cancel := context.WithTimeout(ctx, connectorTimeout)
+	defer cancel()
+	var findings []finding
+	if w.oidc != nil {
+		findings = append(findings, verdict("oidc "+w.oidc.Issuer(), w.oidc.Discover(ctx)))
+	}
+	if w.ldap != nil {
+		findings = append(findings, verdict("ldap", w.ldap.Test(ctx)))
+	}
+	return findings
+}
+
+func verdict(check string, err error) finding {
+	if err != nil {
+		return finding{check, "fault", err.Error()}
+	}
+	return finding{check, "ok", "can be used"}
 }
 
 func checkIssuers(ctx context.Context, tokens *tokenexchange.Service) []finding {

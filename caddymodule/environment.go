@@ -19,10 +19,12 @@ type environment struct {
 	getenv func(string) string
 	// from says which variable each setting came from.
 	from map[string]string
+	// switches are the values of those that are on or off, which the log may show.
+	switches map[string]bool
 }
 
 func newEnvironment() *environment {
-	return &environment{os.Getenv, make(map[string]string)}
+	return &environment{os.Getenv, make(map[string]string), make(map[string]bool)}
 }
 
 // read gives a setting the value of the first variable that is set, read by parse, and nothing if none
@@ -44,8 +46,12 @@ func read[T comparable](e *environment, setting string, into *T, parse func(stri
 			found, *into = name, value
 		}
 	}
-	if found != "" {
-		e.from[setting] = found
+	if found == "" {
+		return nil
+	}
+	e.from[setting] = found
+	if on, ok := any(*into).(bool); ok {
+		e.switches[setting] = on
 	}
 	return nil
 }

@@ -133,10 +133,7 @@ func (w *services) wireTokens(ctx context.Context, a *App, s *state) error {
 	if err != nil {
 		return err
 	}
-	if err := w.tokens.CheckMappings(ctx); err != nil {
-		return err
-	}
-	return w.tokens.DropKeySets(ctx) // those of the configuration before
+	return w.tokens.CheckMappings(ctx)
 }
 
 // run starts what works beside the requests.

@@ -123,7 +123,12 @@ func (w *services) signIn() *gateway.SignIn {
 	if w.login == nil {
 		return nil
 	}
-	return &gateway.SignIn{Page: "/oidc/login", OwnHost: w.login.OwnHost, Ready: w.login.Ready}
+	return &gateway.SignIn{Page: "/oidc/login", OwnHost: w.login.OwnHost, Ready: w.login.Ready, Strip: stripCookies}
+}
+
+func stripCookies(h http.Header) {
+	session.Strip(h)
+	login.Strip(h)
 }
 
 // accountFailures limits wrong passwords for one account: a tenth of what an address may get wrong, for

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
-	"github.com/wandb-gateway/wandb-gateway/internal/session"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
 )
 
@@ -170,7 +169,9 @@ func (x *exchange) passCredential() error {
 	if x.route.Kind != wandb.RouteWeave {
 		delete(h, weaveKeyHeader) // it was not judged
 	}
-	session.Strip(h)
+	if x.g.SignIn != nil {
+		x.g.SignIn.Strip(h)
+	}
 	if _, ok := h["Authorization"]; ok || x.caller.Credential.Kind != iam.CredentialCookie && x.caller.Credential.Kind != iam.NoCredential {
 		delete(h, "Cookie") // the header was judged, even if it holds nothing; the cookie was not
 	}

@@ -91,7 +91,7 @@ func TestRevocation(t *testing.T) {
 	}
 }
 
-// TestDeactivationEndsTokensForGood: keys come back with their owner, tokens and assertions do not.
+// TestDeactivationEndsTokensForGood is J28: keys come back with their owner, tokens and assertions do not.
 func TestDeactivationEndsTokensForGood(t *testing.T) {
 	f := startFederated(t)
 	for _, c := range []struct {

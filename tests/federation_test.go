@@ -453,7 +453,7 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// TestAssertionMayComeAgain: clients exchange the same assertion again while it is valid, and get a
+// TestAssertionMayComeAgain is J22 and J28: clients exchange the same assertion again while it is valid, and get a
 // token each time, also after a restart (design 8).
 func TestAssertionMayComeAgain(t *testing.T) {
 	f := startFederated(t)

@@ -56,7 +56,7 @@ func (s *Service) mint(ctx context.Context, v *hotcache.View, issuer string, p *
 	if err != nil {
 		return nil, err
 	}
-	issued := s.now().Truncate(time.Second)
+	issued := s.Now().Truncate(time.Second)
 	if issued.Before(cutoff) {
 		issued = cutoff.Add(time.Second - 1).Truncate(time.Second) // else it would be dead from birth
 	}
@@ -82,8 +82,8 @@ func (s *Service) examineAccessToken(ctx context.Context, v *hotcache.View, t *j
 	if err != nil {
 		return nil, err
 	}
-	if !keys.Has(t.KeyID) {
-		return nil, reject(ReasonForeign, "it is an access token that this gateway did not make, or made with a key that has been retired since")
+	if t.KeyID == "" || !keys.Has(t.KeyID) { // ours all name their key
+		return nil, foreign(ReasonForeign, "it is an access token that this gateway did not make, or made with a key that has been retired since")
 	}
 	if _, err := t.Verify(keys, nil); err != nil {
 		return nil, definite(err)
@@ -142,8 +142,8 @@ func (s *Service) readAccessToken(c jws.Claims) (p *proof, assertionIssuer strin
 	return p, assertionIssuer, nil
 }
 
-// revokedToken marks one access token that no longer counts. It is kept until the token would have
-// expired.
+// revokedToken marks one access token that no longer counts. It is kept until the token has expired,
+// also if a node made it whose clock is ahead.
 type revokedToken struct {
 	Expires time.Time `json:"expires"`
 }

@@ -2,10 +2,8 @@ package tokenexchange
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/hotcache"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
@@ -30,7 +28,7 @@ func (s *Service) examineAssertion(ctx context.Context, v *hotcache.View, t *jws
 	case err != nil:
 		return nil, err
 	case trust == nil:
-		return nil, reject(ReasonForeign, fmt.Sprintf("the issuer %.200q is not trusted here; an administrator can register it with `iam issuer create`", issuer))
+		return nil, foreign(ReasonForeign, fmt.Sprintf("the issuer %.200q is not trusted here; an administrator can register it with `iam issuer create`", issuer))
 	}
 	note("issuer", issuer+" is trusted")
 	p, err := readProof(t.Claims, trust)
@@ -141,7 +139,8 @@ func (s *Service) checkAudience(c jws.Claims, trust *TrustedIssuer) error {
 	if wanted == "" {
 		wanted = s.Directory.Organization() + ", " + commonAudience
 	}
-	return reject(ReasonAudience, fmt.Sprintf("it is for the audience %.200q, and counts here for one of: %s", audiences, wanted))
+	// Bounded as a whole: a stranger may list thousands, and refusals are remembered.
+	return reject(ReasonAudience, fmt.Sprintf("it is for the audience %.200q, and counts here for one of: %s", strings.Join(audiences, " "), noted(wanted)))
 }
 
 // verify checks the signature with the issuer's keys (FED-19). An issuer that cannot be asked is
@@ -156,10 +155,16 @@ func (s *Service) verify(ctx context.Context, t *jws.Token, trust *TrustedIssuer
 		return err // an unknown key id is not remembered here: the issuer may publish it any moment
 	}
 	_, err = t.Verify(keys, trust.allowed())
+	if err == nil || t.KeyID != "" || iam.ReasonOf(err) == jws.ReasonAlgorithm {
+		return definite(err)
+	}
+	newer, unknown := set.Newer(ctx, keys) // the token names no key, which may be a new one
+	switch {
+	case unknown != nil:
+		return unknown
+	case newer == keys: // they were fetched a moment ago: refused, but not for good
+		return err
+	}
+	_, err = t.Verify(newer, trust.allowed())
 	return definite(err)
 }
-
-// now is the time with which tokens are made and judged.
-func (s *Service) now() time.Time { return s.Now() }
-
-func asError(err error) (*iam.Error, bool) { return errors.AsType[*iam.Error](err) }

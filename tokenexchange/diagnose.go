@@ -152,7 +152,7 @@ func (s *Service) checkRelying(ctx context.Context, t *TrustedIssuer) ([]Check, 
 			return nil
 		}
 		names = append(names, a.Name)
-		if err := checkRule(t.preset(), a.Issuer, a.Subject, a.Claims); err != nil {
+		if err := t.checkMapping(a.Subject, a.Claims); err != nil {
 			faults = append(faults, Check{"service account " + a.Name, "fault", err.Error()})
 		}
 		return nil

@@ -2,6 +2,13 @@ package tokenexchange
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -245,6 +252,15 @@ func TestAudiencesOfTheIssuer(t *testing.T) {
 	}
 }
 
+// TestLongAudience is J14: what is remembered of a refusal does not grow with what a stranger wrote.
+func TestLongAudience(t *testing.T) {
+	h := newHouse(t)
+	_, e, err := h.Exchange(h.ctx, Request{Assertion: h.assertion(map[string]any{"aud": strings.Fields(strings.Repeat("other ", 1000))})})
+	if err == nil || e.Reason != ReasonAudience || len(e.Err.Error()) > 1000 {
+		t.Errorf("%d bytes: %.300v", len(e.Err.Error()), e.Err)
+	}
+}
+
 func TestSkipAudience(t *testing.T) {
 	h := newHouse(t, func(c *Config) { c.SkipAudience = true })
 	h.exchange(h.assertion(map[string]any{"aud": "anything"}))
@@ -266,8 +282,14 @@ func TestSubjectClaim(t *testing.T) {
 	}
 	verified := newHouse(t, func(c *Config) { c.Issuers[0].Subject = "claim email" })
 	verified.exchange(verified.assertion(map[string]any{"email": "alice@acme.test", "email_verified": true}))
-	if got := verified.refusal(verified.assertion(map[string]any{"email": "alice@acme.test"})); got != ReasonUnverified {
-		t.Errorf("an address that nobody vouches for: refused as %s", got)
+	verified.account(directory.NewServiceAccount{Name: "bot", Team: verified.vision, Issuer: issuerURL, Subject: "bot@acme.test"})
+	verified.exchange(verified.assertion(map[string]any{"email": "bot@acme.test", "email_verified": true}))
+	for _, address := range []string{"alice@acme.test", "bot@acme.test"} { // a person's, a service account's
+		for _, said := range []any{nil, false, "true"} {
+			if got := verified.refusal(verified.assertion(map[string]any{"email": address, "email_verified": said})); got != ReasonUnverified {
+				t.Errorf("%s, of which the issuer says %v: refused as %s", address, said, got)
+			}
+		}
 	}
 }
 
@@ -427,22 +449,64 @@ func TestClientID(t *testing.T) {
 	}
 }
 
+func encoded(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
+
+func newECKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// withoutKeyID is a token of a key that the header does not name.
+func withoutKeyID(t *testing.T, key *ecdsa.PrivateKey, typ string, claims any) iam.Secret {
+	t.Helper()
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := encoded(`{"alg":"ES256","typ":"`+typ+`"}`) + "." + encoded(string(payload))
+	digest := sha256.Sum256([]byte(signed))
+	r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var signature [64]byte
+	r.FillBytes(signature[:32])
+	s.FillBytes(signature[32:])
+	return iam.NewSecret(signed + "." + encoded(string(signature[:])))
+}
+
 // TestForeignTokens: only what is none of ours may be asked of another server.
 func TestForeignTokens(t *testing.T) {
-	h := newHouse(t)
+	const otherURL = "https://other.acme.test"
+	h := newHouse(t, func(c *Config) {
+		c.Issuers = append(c.Issuers, TrustedIssuer{URL: otherURL, Keys: c.Issuers[0].Keys, Algorithms: []jws.Algorithm{"RS256"}})
+	})
+	made := h.exchange(h.assertion(nil))
+	h.must(h.RevokeToken(h.ctx, made.ID))
+	ours := made.Token.Reveal()
 	for name, test := range map[string]struct {
 		token   iam.Secret
 		foreign bool
 	}{
-		"another issuer's":         {h.assertion(map[string]any{"iss": "https://wandb.acme.test"}), true},
-		"an access token of its":   {h.sign(h.key, "at+jwt", h.claims(nil)), true},
-		"no JWT":                   {iam.NewSecret("a.b.c"), true},
-		"expired, of our issuer":   {h.assertion(map[string]any{"iat": 1, "exp": 2}), false},
-		"for another organization": {h.assertion(map[string]any{"aud": "x"}), false},
+		"another issuer's":           {h.assertion(map[string]any{"iss": "https://wandb.acme.test"}), true},
+		"an access token of its":     {h.sign(h.key, "at+jwt", h.claims(nil)), true},
+		"one of its without kid":     {withoutKeyID(t, newECKey(t), "at+jwt", h.claims(nil)), true},
+		"signed with HS256":          {iam.NewSecret(encoded(`{"alg":"HS256"}`) + "." + encoded(`{"sub":"alice"}`) + "." + encoded("mac")), true},
+		"with an extension":          {iam.NewSecret(encoded(`{"alg":"ES256","crit":["x"],"x":1}`) + "." + encoded(`{"sub":"alice"}`) + "." + encoded("signature")), true},
+		"no JWT":                     {iam.NewSecret("a.b.c"), true},
+		"algorithm not its issuer's": {h.assertion(map[string]any{"iss": otherURL}), false},
+		"with another signature":     {iam.NewSecret(ours[:strings.LastIndexByte(ours, '.')+1] + encoded(strings.Repeat("x", 64))), false},
+		"our own, ended":             {iam.NewSecret(ours), false},
+		"expired, of our issuer":     {h.assertion(map[string]any{"iat": 1, "exp": 2}), false},
+		"for another organization":   {h.assertion(map[string]any{"aud": "x"}), false},
 	} {
 		_, err := h.Identify(h.ctx, test.token)
-		if err == nil || IsForeign(err) != test.foreign {
-			t.Errorf("%s: foreign %t (%v)", name, IsForeign(err), err)
+		if err == nil || errors.Is(err, ErrForeign) != test.foreign {
+			t.Errorf("%s: foreign %t (%v)", name, !test.foreign, err)
 		}
 	}
 }

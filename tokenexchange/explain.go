@@ -11,7 +11,7 @@ import (
 // Check is one line of an explanation or a diagnosis.
 type Check struct {
 	Check  string `json:"check"`
-	Result string `json:"result"` // ok, fault, or unknown where somebody did not answer
+	Result string `json:"result"` // ok, warning, fault, or unknown where somebody did not answer
 	Detail string `json:"detail"`
 }
 
@@ -33,7 +33,7 @@ func (s *Service) Explain(ctx context.Context, token iam.Secret) Explanation {
 	if err != nil {
 		return x.failed(err)
 	}
-	now := s.now()
+	now := s.Now()
 	if err := p.within(now); err != nil {
 		return x.failed(err)
 	}

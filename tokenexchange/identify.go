@@ -25,15 +25,14 @@ func refused(err error) error {
 	return &iam.Error{Kind: iam.KindUnauthenticated, Reason: directory.ReasonUnknownCredential, Message: refusedMessage, Err: err}
 }
 
-// IsForeign reports whether err refuses a token because it is neither an access token of the gateway's
-// nor an assertion of a trusted issuer: some other server may know it.
-func IsForeign(err error) bool {
-	for e, ok := asError(err); ok; e, ok = asError(e.Err) {
-		if e.Reason == ReasonForeign || e.Reason == jws.ReasonMalformed {
-			return true
-		}
-	}
-	return false
+// ErrForeign is in the error that refuses a token because it is neither an access token of the gateway's
+// nor an assertion of a trusted issuer. A form that is not read here is foreign too, for others sign
+// their own tokens as they like (HS256 above all).
+var ErrForeign = errors.New("some other server may know it")
+
+// foreign is the refusal of a token that is nobody's here.
+func foreign(reason iam.Reason, message string) error {
+	return rejection{&iam.Error{Kind: iam.KindUnauthenticated, Reason: reason, Message: message, Err: ErrForeign}}
 }
 
 // Identify tells who holds a token: an access token of the gateway's, or an assertion, which counts
@@ -57,7 +56,7 @@ func (s *Service) identify(ctx context.Context, v *hotcache.View, token iam.Secr
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := p.within(s.now()); err != nil {
+	if err := p.within(s.Now()); err != nil {
 		return nil, p, p.ended(err)
 	}
 	principal, err := s.Directory.PrincipalIn(ctx, v, p.principal)
@@ -99,8 +98,10 @@ func outward(err error) error {
 		return refused(rejected.reason)
 	}
 	e, ok := asError(err)
-	if ok && e.Kind == iam.KindUnauthenticated && e.Reason == jws.ReasonUnknownKey {
+	if ok && e.Kind == iam.KindUnauthenticated && (e.Reason == jws.ReasonUnknownKey || e.Reason == jws.ReasonSignature) {
 		return refused(e)
 	}
 	return unreachable(err)
 }
+
+func asError(err error) (*iam.Error, bool) { return errors.AsType[*iam.Error](err) }

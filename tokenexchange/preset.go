@@ -157,22 +157,20 @@ var unowned = []string{
 	"build_branch", "build_tag", "build_number", "step_key", "pipeline_slug", "pipeline_source", "user_login", "user_email",
 }
 
-// checkRule refuses a mapping of assertions to a service account that somebody outside could satisfy
-// (issue of every shared issuer: an audience, a branch or a step is nobody's own). p may be nil.
-func checkRule(p *preset, issuer, subject string, claims map[string]string) error {
-	if subject != "" {
-		if p != nil && !p.subject.MatchString(subject) {
-			return iam.Invalidf("the subject %.120q does not say whose workload it is, and assertions of %s can be had by others: write it as %s", subject, issuer, p.subjectForm)
-		}
-		return nil
-	}
-	if p == nil {
+// checkMapping refuses a mapping of the issuer's assertions to a service account, by subject or by
+// claims, that somebody outside could satisfy: an audience, a branch or a step is nobody's own.
+func (t *TrustedIssuer) checkMapping(subject string, claims map[string]string) error {
+	p := t.preset()
+	switch {
+	case subject != "":
+		return t.checkMappedSubject(p, subject)
+	case p == nil:
 		for name := range claims {
 			if !slices.Contains(unowned, name) {
 				return nil
 			}
 		}
-		return iam.Invalidf("the claims %s do not say whose workload it is, so that others could have an assertion of %s with them: add a claim that only your workloads have, or use the subject", listOf(claims), issuer)
+		return iam.Invalidf("the claims %s do not say whose workload it is, so that others could have an assertion of %s with them: add a claim that only your workloads have, or use the subject", listOf(claims), t.URL)
 	}
 	for _, name := range p.owned {
 		if _, ok := claims[name]; ok {
@@ -182,10 +180,19 @@ func checkRule(p *preset, issuer, subject string, claims map[string]string) erro
 	if sub, ok := claims["sub"]; ok && p.subject.MatchString(sub) {
 		return nil
 	}
-	return iam.Invalidf("the claims %s do not say whose workload it is, and assertions of %s can be had by others: add one of %s", listOf(claims), issuer, strings.Join(p.owned, ", "))
+	return iam.Invalidf("the claims %s do not say whose workload it is, and assertions of %s can be had by others: add one of %s", listOf(claims), t.URL, strings.Join(p.owned, ", "))
 }
 
-// checkSubjectClaim is checkRule for the claim that stands in for `sub`.
+// checkMappedSubject is checkMapping for a subject. Where another claim than `sub` tells it, that claim
+// says whose workload it is (checkSubjectClaim), whatever its form.
+func (t *TrustedIssuer) checkMappedSubject(p *preset, subject string) error {
+	if p == nil || t.subjectClaim() != "sub" || p.subject.MatchString(subject) {
+		return nil
+	}
+	return iam.Invalidf("the subject %.120q does not say whose workload it is, and assertions of %s can be had by others: write it as %s", subject, t.URL, p.subjectForm)
+}
+
+// checkSubjectClaim refuses a claim in the place of `sub` that does not tell whom an assertion is about.
 func checkSubjectClaim(p *preset, name string) error {
 	if p != nil && !slices.Contains(p.owned, name) && name != "sub" {
 		return iam.Invalidf("subject claim %.80q does not say whose workload it is with preset %s: use sub, %s", name, p.name, strings.Join(p.owned, ", "))

@@ -6,6 +6,7 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/keys/jws"
 )
 
 const github = "https://token.actions.githubusercontent.com"
@@ -47,7 +48,7 @@ func TestMappingsThatAnybodyCouldSatisfy(t *testing.T) {
 		if err := issuer.Check(); err != nil {
 			t.Fatalf("%s: %v", test.issuer, err)
 		}
-		err := checkRule(issuer.preset(), test.issuer, test.subject, test.claims)
+		err := issuer.checkMapping(test.subject, test.claims)
 		if iam.KindOf(err) != iam.KindInvalid || !strings.Contains(err.Error(), test.remedy) {
 			t.Errorf("%s %q %v: %v; want advice that names %s", test.preset, test.subject, test.claims, err, test.remedy)
 		}
@@ -112,5 +113,26 @@ func TestMappingsAreCheckedOnEveryWayIn(t *testing.T) {
 	h.must(err)
 	if err := s.CheckMappings(h.ctx); err == nil || !strings.Contains(err.Error(), "service account ci") {
 		t.Errorf("at start: %v", err)
+	}
+}
+
+// TestSubjectClaimOfAPreset: where a claim that says whose workload it is stands in for `sub`, its value
+// is the account's subject.
+func TestSubjectClaimOfAPreset(t *testing.T) {
+	h := newHouse(t, func(c *Config) {
+		c.Issuers = append(c.Issuers, TrustedIssuer{URL: github, Preset: "github_actions", Subject: "claim repository_id",
+			Algorithms: []jws.Algorithm{"ES256"}, Keys: c.Issuers[0].Keys})
+	})
+	job := h.account(directory.NewServiceAccount{Name: "job", Team: h.vision, Issuer: github, Subject: "456"})
+	claims := map[string]any{"iss": github, "sub": "repo:acme/detector:ref:refs/heads/main", "repository_id": "456"}
+	made := h.exchange(h.assertion(claims))
+	if who, err := h.Identify(h.ctx, made.Token); err != nil || who.Ref != job.Ref() {
+		t.Errorf("%v, %v", who, err)
+	}
+	for name, value := range map[string]any{"another's": "457", "a number": 456, "missing": nil, "a list": []string{"456"}} {
+		claims["repository_id"] = value
+		if got := h.refusal(h.assertion(claims)); got != ReasonSubject && got != ReasonBadClaims {
+			t.Errorf("%s: refused as %s", name, got)
+		}
 	}
 }

@@ -3,8 +3,8 @@ package tokenexchange
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
-	"strconv"
+	"encoding/binary"
+	"errors"
 	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/hotcache"
@@ -82,32 +82,60 @@ func (p *proof) within(now time.Time) error {
 // prove returns what a token proves. The answer is remembered until something it rests on changes: the
 // keys of an issuer or of the gateway, the trusted issuers, the mapping of the subject, a revocation.
 func (s *Service) prove(ctx context.Context, v *hotcache.View, token iam.Secret) (*proof, error) {
-	return hotcache.Derived(ctx, v, s.proofKey(token), func(ctx context.Context, v *hotcache.View) (*proof, error) {
-		return s.examine(ctx, v, token, func(string, string) {})
-	})
+	for range rounds {
+		generation := s.KeySets.generation()
+		p, err := hotcache.Derived(ctx, v, s.proofKey(token, generation), func(ctx context.Context, v *hotcache.View) (*proof, error) {
+			p, err := s.examine(ctx, v, token, func(string, string) {})
+			if s.KeySets.generation() != generation && iam.KindOf(err) != iam.KindUnavailable {
+				return nil, errOtherKeys
+			}
+			return p, err
+		})
+		if !errors.Is(err, errOtherKeys) {
+			return p, err
+		}
+	}
+	return nil, errRestless
 }
 
+// errOtherKeys says that the keys of an issuer became others while a token was examined. What it came
+// to must not be remembered under the keys of before: an issuer that takes a key back goes back to
+// them, and a proof made with that key would count again.
+var errOtherKeys = iam.Unavailable("the keys of an issuer changed at this moment: try again", nil)
+
 // proofKey names what is remembered of a token: by its hash, so that no token lies in memory.
-func (s *Service) proofKey(token iam.Secret) string {
-	sum := sha256.Sum256([]byte(token.Reveal()))
-	text := make([]byte, 0, 128)
-	text = append(text, s.epoch...)
-	text = strconv.AppendUint(text, s.KeySets.generation(), 36)
-	text = append(text, '/')
-	return string(hex.AppendEncode(text, sum[:]))
+func (s *Service) proofKey(token iam.Secret, generation uint64) string {
+	text := s.texts.Get().(*[]byte)
+	defer s.texts.Put(text)
+	*text = append((*text)[:0], token.Reveal()...)
+	sum := sha256.Sum256(*text)
+	clear(*text) // no copy of the token stays behind in the pool
+	key := append((*text)[:0], s.epoch...)
+	key = binary.BigEndian.AppendUint64(key, generation)
+	key = append(key, sum[:]...)
+	*text = key
+	return string(key)
 }
 
 // examine makes the checks, one after the other, and notes each that was passed. Cheap ones come first.
 func (s *Service) examine(ctx context.Context, v *hotcache.View, token iam.Secret, note func(check, detail string)) (*proof, error) {
 	t, err := jws.Parse(token.Reveal())
 	if err != nil {
-		return nil, definite(err)
+		return nil, unread(err)
 	}
 	note("form", "a signed JWT, "+string(t.Algorithm))
 	if t.Type == accessTokenType {
 		return s.examineAccessToken(ctx, v, t, note)
 	}
 	return s.examineAssertion(ctx, v, t, note)
+}
+
+// unread is the refusal of what jws cannot read, or would never believe.
+func unread(err error) error {
+	if e, ok := asError(err); ok && e.Kind == iam.KindUnauthenticated {
+		return foreign(e.Reason, e.Message)
+	}
+	return err
 }
 
 // definite marks a refusal as one that may be remembered. That a key is unknown may not: the issuer can

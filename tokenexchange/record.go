@@ -149,7 +149,7 @@ func (s *Service) checkIssuer(ctx context.Context, t *TrustedIssuer) error {
 		if a.Issuer != t.URL {
 			return nil
 		}
-		if err := checkRule(t.preset(), a.Issuer, a.Subject, a.Claims); err != nil {
+		if err := t.checkMapping(a.Subject, a.Claims); err != nil {
 			return iam.Invalidf("the service account %s relies on this issuer: %v", a.Name, err)
 		}
 		return nil

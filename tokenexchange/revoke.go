@@ -17,7 +17,7 @@ func (s *Service) RevokeToken(ctx context.Context, id string) error {
 	if raw, err := hex.DecodeString(id); err != nil || len(raw) != 16 {
 		return iam.Invalidf("%.80q is not the id of an access token: it is its claim jti, 32 hex digits, as the log of its exchange has it", id)
 	}
-	value, err := json.Marshal(revokedToken{Expires: s.now().Add(MaxLifetime).UTC()})
+	value, err := json.Marshal(revokedToken{Expires: s.Now().Add(MaxLifetime + leeway).UTC()})
 	if err != nil {
 		return err
 	}
@@ -28,7 +28,7 @@ func (s *Service) RevokeToken(ctx context.Context, id string) error {
 // RevokeBefore ends all access tokens that were made before a moment, which must have passed. A moment
 // before the one of an earlier call changes nothing.
 func (s *Service) RevokeBefore(ctx context.Context, moment time.Time) error {
-	if moment.After(s.now()) {
+	if moment.After(s.Now()) {
 		return iam.Invalidf("%s has not come yet: tokens of the future cannot be revoked", moment.UTC().Format(time.RFC3339))
 	}
 	for range attempts {
@@ -71,7 +71,7 @@ func (s *Service) Collect(ctx context.Context) error {
 		}
 		var writes []store.Write
 		for _, r := range page {
-			if mark, err := decode[revokedToken](r); err == nil && mark.Expires.Before(s.now()) {
+			if mark, err := decode[revokedToken](r); err == nil && mark.Expires.Before(s.Now()) {
 				writes = append(writes, store.Write{Key: r.Key, Expect: store.At(r.Version)})
 			}
 		}
@@ -87,10 +87,12 @@ func (s *Service) Collect(ctx context.Context) error {
 	}
 }
 
-// collectEvery is how often the marks of expired tokens are looked for.
+// collectEvery is how often is looked for what is not needed any more.
 const collectEvery = time.Hour
 
-// Run collects until ctx ends. What fails is tried again the next time.
+// Run deletes the marks of expired tokens, and stops fetching for issuers that another node, or a
+// request of the configuration before, left here, until ctx ends. What fails is tried again the next
+// time.
 func (s *Service) Run(ctx context.Context) {
 	ticker := time.NewTicker(collectEvery)
 	defer ticker.Stop()
@@ -101,5 +103,6 @@ func (s *Service) Run(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
+		_ = s.DropKeySets(ctx) // not at once: this configuration may not stay
 	}
 }

@@ -14,6 +14,9 @@ import (
 // and subject, else the one whose claims it has, else a person by e-mail address (FED-21, FED-26,
 // design section 8). Issuers of workloads vouch for no people.
 func (s *Service) findSubject(ctx context.Context, v *hotcache.View, trust *TrustedIssuer, subject string, c jws.Claims) (iam.PrincipalRef, error) {
+	if trust.subjectClaim() == claimEmail && verified(c) != yes { // also where a service account has it
+		return iam.PrincipalRef{}, errUnverified
+	}
 	account, err := s.Directory.SubjectIn(ctx, v, trust.URL, subject)
 	if err != nil {
 		return iam.PrincipalRef{}, err
@@ -55,7 +58,7 @@ func matches(c jws.Claims, rule map[string]string) bool {
 		if !c.Matches(name, want) {
 			return false
 		}
-		if name == "email" && verified(c) != yes {
+		if name == claimEmail && verified(c) != yes {
 			return false
 		}
 	}
@@ -66,25 +69,21 @@ func matches(c jws.Claims, rule map[string]string) bool {
 // is no address leads on to the claim `email`, which then must be verified: many issuers number people
 // in `sub`.
 func (s *Service) findPerson(ctx context.Context, v *hotcache.View, trust *TrustedIssuer, subject string, c jws.Claims) (iam.PrincipalRef, error) {
-	address, demanded := subject, trust.subjectClaim() == "email"
+	address, said := subject, verified(c)
 	if trust.Subject == bySubjectEmail && !strings.Contains(subject, "@") {
-		email, ok, err := optionalText(c, "email")
+		email, ok, err := optionalText(c, claimEmail)
 		if err != nil {
 			return iam.PrincipalRef{}, err
 		}
 		if !ok {
 			return iam.PrincipalRef{}, unknownPerson(subject)
 		}
-		address, demanded = email, true
-	}
-	switch verified(c) {
-	case yes:
-	case unsaid:
-		if demanded {
-			return iam.PrincipalRef{}, reject(ReasonUnverified, "the issuer does not say that the address is verified (email_verified: true), so that anybody could have put it in")
+		if address = email; said != yes {
+			return iam.PrincipalRef{}, errUnverified
 		}
-	case no:
-		return iam.PrincipalRef{}, reject(ReasonUnverified, "the issuer says that the address is not verified (email_verified must be true)")
+	}
+	if said == no {
+		return iam.PrincipalRef{}, errUnverified
 	}
 	id, err := s.Directory.UserByEmailIn(ctx, v, address)
 	if err == nil && id == "" {
@@ -92,6 +91,11 @@ func (s *Service) findPerson(ctx context.Context, v *hotcache.View, trust *Trust
 	}
 	return id.Ref(), err
 }
+
+// claimEmail is the claim that counts only if the issuer vouches for it (threat J12).
+const claimEmail = "email"
+
+var errUnverified = reject(ReasonUnverified, "the issuer does not say that the address is verified (email_verified: true), so that anybody could have put it in")
 
 func unknownPerson(subject string) error {
 	return reject(ReasonSubject, fmt.Sprintf("neither an external service account with the subject %.200q, nor a person with this e-mail address is known here", subject))

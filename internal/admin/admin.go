@@ -15,6 +15,7 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/session"
 	"github.com/wandb-gateway/wandb-gateway/tokenexchange"
 )
 
@@ -22,10 +23,13 @@ import (
 type Service struct {
 	directory *directory.Directory
 	tokens    *tokenexchange.Service
+	sessions  *session.Sessions
 }
 
-// New returns the administration of a directory and of its tokens.
-func New(d *directory.Directory, tokens *tokenexchange.Service) *Service { return &Service{d, tokens} }
+// New returns the administration of a directory, of its tokens and of its sessions.
+func New(d *directory.Directory, tokens *tokenexchange.Service, sessions *session.Sessions) *Service {
+	return &Service{d, tokens, sessions}
+}
 
 // request is what a call names. Members that were not given are nil.
 type request struct {
@@ -58,6 +62,7 @@ type request struct {
 	Keys      *string  `json:"keys"`
 	Roots     *string  `json:"tls_ca"`
 	Before    *string  `json:"before"`
+	Unbind    *string  `json:"unbind"`
 }
 
 // Done is the answer to a call that changed something.
@@ -112,6 +117,9 @@ var calls = map[string]func(*Service, context.Context, request) (any, error){
 	"issuer/delete": (*Service).deleteIssuer,
 
 	"token/delete": (*Service).deleteTokens,
+
+	"session/list":   (*Service).listSessions,
+	"session/delete": (*Service).deleteSession,
 
 	"signing-key/create": (*Service).rotateSigningKey,
 	"signing-key/list":   (*Service).listSigningKeys,

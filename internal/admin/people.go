@@ -52,6 +52,15 @@ func (s *Service) setUser(ctx context.Context, r request) (any, error) {
 	if _, err := s.directory.SetUser(ctx, id, change); err != nil {
 		return nil, err
 	}
+	if r.Unbind != nil {
+		c, err := s.directory.Unbind(ctx, id, *r.Unbind)
+		if err != nil {
+			return nil, err
+		}
+		if len(c.Before.Bindings) == len(c.After.Bindings) {
+			return nil, iam.NotFoundf("%s has no account at %q; `iam user get %s` shows at which issuers they have one", r.Target, *r.Unbind, r.Target)
+		}
+	}
 	return done("user %s changed", r.Target)
 }
 

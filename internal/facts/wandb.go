@@ -2,6 +2,7 @@ package facts
 
 import (
 	"context"
+	"errors"
 
 	"github.com/wandb-gateway/wandb-gateway/authz"
 	"github.com/wandb-gateway/wandb-gateway/gateway"
@@ -43,7 +44,7 @@ func (w *Wandb) Identify(ctx context.Context, c iam.Credential) (*iam.Principal,
 		return p, err // a cookie of our own
 	}
 	if c.Kind == iam.CredentialToken {
-		if !tokenexchange.IsForeign(err) {
+		if !errors.Is(err, tokenexchange.ErrForeign) {
 			return nil, err // ours, or of an issuer that is trusted here: the server is not asked about it
 		}
 		return w.upstream.PrincipalByCredential(ctx, c)

@@ -92,7 +92,7 @@ func wandbFacts(t *testing.T, s http.Handler) *facts.Wandb {
 type noTokens struct{}
 
 func (noTokens) Identify(context.Context, iam.Secret) (*iam.Principal, error) {
-	return nil, &iam.Error{Kind: iam.KindUnauthenticated, Reason: tokenexchange.ReasonForeign}
+	return nil, &iam.Error{Kind: iam.KindUnauthenticated, Reason: tokenexchange.ReasonForeign, Err: tokenexchange.ErrForeign}
 }
 
 // proxy stands for the reverse proxy: it hands on what the gateway let through.

@@ -170,6 +170,46 @@ func (s *Set) look(kid string, landed *flight) (*jws.KeySet, *flight, error) {
 	return nil, s.begin(now, kid), nil
 }
 
+// Newer returns the issuer's keys for a token that names no key and that none of these signed: theirs,
+// fetched again if that may be done by now, else the same. Without a key id, a rotation shows in nothing
+// else (threats J16, J21). The error is of iam.KindUnavailable, as that of Keys.
+func (s *Set) Newer(ctx context.Context, than *jws.KeySet) (*jws.KeySet, error) {
+	wait := s.again(than)
+	if wait == nil {
+		return s.latest(), nil
+	}
+	select {
+	case <-wait.done:
+	case <-ctx.Done():
+		return nil, s.unavailable(minInterval, ctx.Err())
+	}
+	if wait.err != nil {
+		return nil, s.unavailable(minInterval, wait.err)
+	}
+	return s.latest(), nil
+}
+
+// again returns the flight that fetches newer keys than these; nil if there are some, or if none may
+// begin.
+func (s *Set) again(than *jws.KeySet) *flight {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	switch {
+	case s.keys != than || s.config.Pinned != nil || s.closed:
+		return nil
+	case s.flight == nil && s.pause(now) <= 0:
+		return s.begin(now, "")
+	}
+	return s.flight
+}
+
+func (s *Set) latest() *jws.KeySet {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.keys
+}
+
 // refresh begins to fetch keys that are no longer fresh. It returns a flight only if the caller must
 // wait for it: the keys are older than they may be, because nothing tried to fetch them in time (the
 // machine slept).
@@ -348,15 +388,19 @@ func (s *Set) due() {
 // Generation is another number whenever the usable keys are others, also when they become too old
 // to be used: then it is 0, as before the first fetch. What was verified with the keys of one
 // generation holds in that generation, for every Set of the issuer. It waits for nothing.
-func (s *Set) Generation() uint64 {
-	now := s.current.Load()
+func (s *Set) Generation() uint64 { return s.GenerationAt(s.now()) }
+
+// GenerationAt is Generation for callers that look at many sets with one look at the clock, which must
+// be that of Config.Now.
+func (s *Set) GenerationAt(now time.Time) uint64 {
+	keys := s.current.Load()
 	switch {
-	case now == nil:
+	case keys == nil:
 		return 0
-	case s.config.Pinned == nil && s.now().Sub(now.fetchedAt) >= MaxOutage:
+	case s.config.Pinned == nil && now.Sub(keys.fetchedAt) >= MaxOutage: // fetchedAt is the wall clock's
 		return 0
 	}
-	return now.generation
+	return keys.generation
 }
 
 // generationOf is the beginning of the keys' fingerprint, and never 0.

@@ -126,6 +126,59 @@ func TestRotation(t *testing.T) {
 	})
 }
 
+// TestNewerKeys: for a token that names no key, whose key may be new (J16, J21).
+func TestNewerKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, first, second := newIssuer(t), newKey(t), newKey(t)
+		i.publish(first)
+		s := i.set(nil)
+		known, err := s.Keys(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		i.publish(first, second)
+		if same, err := s.Newer(t.Context(), known); same != known || err != nil {
+			t.Errorf("a moment after a fetch: %d keys, %v", same.Len(), err)
+		}
+		time.Sleep(minInterval)
+		var askers sync.WaitGroup
+		for range 100 {
+			askers.Go(func() {
+				newer, err := s.Newer(t.Context(), known)
+				if err != nil || !newer.Has(second.ID()) {
+					t.Errorf("%d keys, %v", newer.Len(), err)
+				}
+			})
+		}
+		askers.Wait()
+		wantRequests(t, i, 1, 2)
+
+		time.Sleep(minInterval)
+		i.down()
+		known, err = s.Keys(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if keys, err := s.Newer(t.Context(), known); keys != nil || iam.KindOf(err) != iam.KindUnavailable {
+			t.Errorf("while the issuer is down: %d keys, %v", keys.Len(), err)
+		}
+		left, cancel := context.WithCancel(t.Context())
+		cancel()
+		time.Sleep(minInterval)
+		if keys, err := s.Newer(left, known); keys != nil || !errors.Is(err, context.Canceled) {
+			t.Errorf("for a caller who left: %d keys, %v", keys.Len(), err)
+		}
+		s.Close()
+		if same, err := s.Newer(t.Context(), known); same != known || err != nil {
+			t.Errorf("when it is closed: %d keys, %v", same.Len(), err)
+		}
+		pinned := i.set(func(c *Config) { c.Pinned = jws.NewKeySet(first.Public()) })
+		if same, err := pinned.Newer(t.Context(), known); same.Len() != 1 || err != nil {
+			t.Errorf("when they are pinned: %d keys, %v", same.Len(), err)
+		}
+	})
+}
+
 func TestKeysAreRefreshedInTheBackground(t *testing.T) {
 	for name, c := range map[string]struct {
 		control string
