@@ -242,7 +242,7 @@ func (v *visitor) script(method, path, body string) answer {
 // submit sends a form of the page that was loaded last.
 func (v *visitor) submit(path string, form url.Values) answer {
 	v.t.Helper()
-	if token := formToken.FindStringSubmatch(v.page); token != nil && form.Get("token") == "" {
+	if token := tokenField.FindStringSubmatch(v.page); token != nil && form.Get("token") == "" {
 		form.Set("token", html.UnescapeString(token[1]))
 	}
 	h := pageLoad()
@@ -254,7 +254,7 @@ func (v *visitor) submit(path string, form url.Values) answer {
 	return a
 }
 
-var formToken = regexp.MustCompile(`name="token" value="([^"]*)"`)
+var tokenField = regexp.MustCompile(`name="token" value="([^"]*)"`)
 
 // begin begins a sign-in, and notes what the authority is asked.
 func (v *visitor) begin(path string) {
