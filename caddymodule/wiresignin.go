@@ -71,6 +71,7 @@ func (a *App) asksPerUser() bool {
 func (w *services) wireConnectors(a *App) error {
 	if c := a.signIn.oidc; c != nil {
 		config := *c
+		config.KeyWait = oidc.DefaultKeyWait
 		var err error
 		if config.Roots, err = readRoots(a.oidcRoots()); err != nil {
 			return err
@@ -131,7 +132,7 @@ func (w *services) signIn() *gateway.SignIn {
 	if w.login == nil {
 		return nil
 	}
-	return &gateway.SignIn{Page: "/oidc/login", OwnHost: w.login.OwnHost, Strip: stripCookies}
+	return &gateway.SignIn{Page: "/oidc/login", OwnHost: w.login.OwnHost, Ready: w.login.Ready, Strip: stripCookies}
 }
 
 func stripCookies(h http.Header) {
@@ -204,6 +205,9 @@ func (s *state) restorePassword(logger *zap.Logger) iam.Secret {
 // reportSignIn logs what happens at the doors of sign-in.
 func reportSignIn(logger *zap.Logger) func(*http.Request, login.Event) {
 	return func(r *http.Request, e login.Event) {
+		if e.Action == login.ActionSignOut {
+			leaveUnlogged(r)
+		}
 		fields := []zap.Field{
 			zap.String("request_id", requestID(r)), zap.String("client", clientAddress(r).String()),
 			zap.String("action", string(e.Action)), zap.String("method", string(e.Method)),
@@ -241,5 +245,15 @@ func reportSignIn(logger *zap.Logger) func(*http.Request, login.Event) {
 		default:
 			logger.Info("sign-in", fields...)
 		}
+	}
+}
+
+// leaveUnlogged keeps a request out of the access log. Whoever signs out is sent to the provider with the
+// ID token in the address, and Caddy logs the headers of its answers as they are; the line about the
+// sign-out says as much and holds no credential.
+func leaveUnlogged(r *http.Request) {
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if ok && (server.Logs == nil || !server.Logs.ShouldLogCredentials) {
+		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
 }

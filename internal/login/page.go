@@ -184,7 +184,7 @@ var pages = template.Must(template.New("").Parse(`
 </form>
 {{end}}<h2>Your sessions</h2>
 <ul>
-{{range .Sessions}}<li><div>{{or .UserAgent "a browser"}}{{if .Here}} <strong>(this browser)</strong>{{end}}<br><span class="faint">{{with .Client}}{{.}}, {{end}}from {{.Created}} to {{.Expires}}</span></div>
+{{range .Sessions}}<li><div>{{.UserAgent}}{{if .Here}} <strong>(this browser)</strong>{{end}}<br><span class="faint">{{with .Client}}{{.}}, {{end}}from {{.Created}} to {{.Expires}}</span></div>
 <form method="post" action="/authorize">
 {{template "hidden" $}}<input type="hidden" name="form" value="end">
 <input type="hidden" name="id" value="{{.ID}}">
@@ -295,7 +295,9 @@ func (l *Login) header(w http.ResponseWriter, r *http.Request, p policy) {
 
 // message answers with a page that has nothing but a text and a way on.
 func (l *Login) message(w http.ResponseWriter, r *http.Request, status int, m messagePage) {
-	m.RequestID = l.RequestID(r)
+	if status >= http.StatusBadRequest {
+		m.RequestID = l.RequestID(r)
+	}
 	l.show(w, r, status, "message", policy{}, m)
 }
 
