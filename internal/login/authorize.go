@@ -208,7 +208,7 @@ func (l *Login) shownSessions(r *http.Request, p *iam.Principal, here *session.S
 			return nil // over, though nobody has deleted it yet
 		}
 		s := shownSession{
-			ID: x.ID, UserAgent: x.UserAgent, Here: x.ID == here.ID, created: x.Created,
+			ID: x.ID, UserAgent: browserName(x.UserAgent), Here: x.ID == here.ID, created: x.Created,
 			Created: x.Created.UTC().Format(day), Expires: x.Expires.UTC().Format(day),
 		}
 		if x.Client.IsValid() {
