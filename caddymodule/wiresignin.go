@@ -62,6 +62,7 @@ func (w *services) wireSignIn(a *App, s *state) error {
 func (w *services) wireConnectors(a *App) error {
 	if c := a.signIn.oidc; c != nil {
 		config := *c
+		config.KeyWait = oidc.DefaultKeyWait
 		var err error
 		if config.Roots, err = readRoots(a.oidcRoots()); err != nil {
 			return err
@@ -122,7 +123,7 @@ func (w *services) signIn() *gateway.SignIn {
 	if w.login == nil {
 		return nil
 	}
-	return &gateway.SignIn{Page: "/oidc/login", OwnHost: w.login.OwnHost, Strip: stripCookies}
+	return &gateway.SignIn{Page: "/oidc/login", OwnHost: w.login.OwnHost, Strip: stripCookies, Ready: w.login.Ready}
 }
 
 func stripCookies(h http.Header) {
@@ -195,6 +196,9 @@ func (s *state) restorePassword(logger *zap.Logger) iam.Secret {
 // reportSignIn logs what happens at the doors of sign-in.
 func reportSignIn(logger *zap.Logger) func(*http.Request, login.Event) {
 	return func(r *http.Request, e login.Event) {
+		if e.Action == login.ActionSignOut {
+			leaveUnlogged(r)
+		}
 		fields := []zap.Field{
 			zap.String("request_id", requestID(r)), zap.String("client", clientAddress(r).String()),
 			zap.String("action", string(e.Action)), zap.String("method", string(e.Method)),
@@ -232,5 +236,15 @@ func reportSignIn(logger *zap.Logger) func(*http.Request, login.Event) {
 		default:
 			logger.Info("sign-in", fields...)
 		}
+	}
+}
+
+// leaveUnlogged keeps a request out of the access log. Whoever signs out is sent to the provider with the
+// ID token in the address, and Caddy logs the headers of its answers as they are; the line about the
+// sign-out says as much and holds no credential.
+func leaveUnlogged(r *http.Request) {
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if ok && (server.Logs == nil || !server.Logs.ShouldLogCredentials) {
+		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
 }

@@ -117,6 +117,9 @@ type SignIn struct {
 	OwnHost func(*http.Request) bool
 	// Strip removes the cookies of sign-in and of sessions, which are nothing to the upstream.
 	Strip func(http.Header)
+	// Ready returns why nobody can sign in at the moment, and may take a while to find out; nil if
+	// somebody can. The field may be nil.
+	Ready func(*http.Request) error
 }
 
 // Host is what the server around the gateway knows of a request. Every field may be nil.

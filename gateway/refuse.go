@@ -14,11 +14,9 @@ import (
 // JSON.
 func (x *exchange) refuse(err error) {
 	if x.mustSignIn(err) {
-		if x.g.SignIn.OwnHost(x.r) {
-			x.toSignIn(err)
+		if err = x.toSignIn(err); err == nil {
 			return
 		}
-		err = errMisdirected
 	}
 	p := problem.From(err)
 	x.event.Effect, x.event.Status, x.event.Err = authz.Deny, p.Status, err

@@ -42,13 +42,23 @@ func (x *exchange) mustSignIn(err error) bool {
 	return kind == iam.NoCredential || kind == iam.CredentialSession
 }
 
-// toSignIn sends the browser to sign-in, from where it comes back to the same path and query.
-func (x *exchange) toSignIn(err error) {
-	x.event.Effect, x.event.Reason, x.event.Status, x.event.Err = authz.Deny, iam.ReasonOf(err), http.StatusFound, err
+// toSignIn sends the browser to sign-in, from where it comes back to the same path and query. The error
+// says why it cannot: a page says that itself, rather than to lead to another that does.
+func (x *exchange) toSignIn(cause error) error {
+	if !x.g.SignIn.OwnHost(x.r) {
+		return errMisdirected
+	}
+	if x.g.SignIn.Ready != nil {
+		if err := x.g.SignIn.Ready(x.r); err != nil {
+			return err
+		}
+	}
+	x.event.Effect, x.event.Reason, x.event.Status, x.event.Err = authz.Deny, iam.ReasonOf(cause), http.StatusFound, cause
 	h := x.w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("Location", x.g.SignIn.Page+"?return_to="+url.QueryEscape(x.r.URL.RequestURI()))
 	x.w.WriteHeader(http.StatusFound)
+	return nil
 }
 
 // https reports whether the client speaks https.

@@ -180,7 +180,7 @@ func TestBadConfigurationStopsTheStart(t *testing.T) {
 // load sends a configuration to the running process, as an operator's reload does.
 func (p *process) load(c config) (status int, body string) {
 	p.t.Helper()
-	file := c.caddyfile(p.admin, strings.TrimPrefix(p.url, "http://"))
+	file := c.caddyfile(p.admin, p.site)
 	res, err := http.Post("http://"+p.admin+"/load", "text/caddyfile", strings.NewReader(file))
 	if err != nil {
 		p.t.Fatal(err)

@@ -7,6 +7,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,9 +57,11 @@ func buildAndRun(m *testing.M) int {
 type process struct {
 	t     *testing.T
 	cmd   *exec.Cmd
-	dir   string // holds Caddyfile and data
-	url   string // of the site
-	admin string // address of the admin endpoint
+	dir   string       // holds Caddyfile and data
+	url   string       // of the site
+	admin string       // address of the admin endpoint
+	site  string       // where it listens, ip:port
+	web   *http.Client // for the site
 	logs  *logBuffer
 	done  chan struct{}
 	err   error
@@ -81,8 +85,9 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-// config is what a test writes into the Caddyfile. The site listens on plain http.
+// config is what a test writes into the Caddyfile. The site listens on plain http, unless it has a name.
 type config struct {
+	host     string   // the site's name: it speaks https, with a certificate of Caddy's own authority
 	global   string   // inside the global block wandb_gateway
 	site     string   // inside the site's block wandb_gateway
 	upstream string   // host:port behind the gateway
@@ -108,11 +113,15 @@ func launch(t *testing.T, c config) *process {
 	if p.dir == "" {
 		p.dir = t.TempDir()
 	}
-	site := freeAddress(t)
+	p.site = freeAddress(t)
 	p.admin = freeAddress(t)
-	p.url = "http://" + site
+	p.url, p.web = "http://"+p.site, client
+	if c.host != "" {
+		_, port, _ := net.SplitHostPort(p.site)
+		p.url, p.web = "https://"+net.JoinHostPort(c.host, port), p.overTLS()
+	}
 	file := filepath.Join(p.dir, "Caddyfile")
-	if err := os.WriteFile(file, []byte(c.caddyfile(p.admin, site)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(c.caddyfile(p.admin, p.site)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p.cmd = exec.Command(cmp.Or(c.binary, binary), "run", "--config", file, "--adapter", "caddyfile")
@@ -137,9 +146,14 @@ func launch(t *testing.T, c config) *process {
 }
 
 func (c config) caddyfile(admin, site string) string {
+	address, https, secure := "http://"+site, "auto_https off", ""
+	if c.host != "" {
+		ip, port, _ := net.SplitHostPort(site)
+		address, https, secure = "https://"+net.JoinHostPort(c.host, port), "auto_https disable_redirects\n\tskip_install_trust\n\tdefault_bind "+ip, "tls internal"
+	}
 	return fmt.Sprintf(`{
 	admin %s
-	auto_https off
+	%s
 	persist_config off
 	grace_period 2s
 	%s
@@ -149,15 +163,16 @@ func (c config) caddyfile(admin, site string) string {
 		%s
 	}
 }
-http://%s {
+%s {
 	log
+	%s
 	wandb_gateway {
 		%s
 	}
 	%s
 	reverse_proxy http://%s
 }
-`, admin, c.caddy, c.global, site, c.site, c.handlers, c.upstream)
+`, admin, https, c.caddy, c.global, address, secure, c.site, c.handlers, c.upstream)
 }
 
 // cleanEnvironment is the environment without W&B's own variables, which would win over the file.
@@ -186,7 +201,7 @@ func freeAddress(t *testing.T) string {
 func (p *process) awaitReady() {
 	p.t.Helper()
 	p.await("the gateway to be ready", 30*time.Second, func() bool {
-		res, err := http.Get(p.url + "/wandb-gateway/readyz")
+		res, err := p.web.Get(p.url + "/wandb-gateway/readyz")
 		if err != nil {
 			return false
 		}
@@ -311,6 +326,32 @@ var client = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
+// overTLS is a client for a site that speaks https: it finds the site whatever its name, and trusts the
+// authority that Caddy makes at its first start.
+func (p *process) overTLS() *http.Client {
+	return &http.Client{Timeout: client.Timeout, CheckRedirect: client.CheckRedirect, Transport: &http.Transport{
+		DialTLSContext: func(ctx context.Context, network, asked string) (net.Conn, error) {
+			root, err := os.ReadFile(p.rootFile())
+			if err != nil {
+				return nil, err
+			}
+			name, _, err := net.SplitHostPort(asked)
+			if err != nil {
+				return nil, err
+			}
+			roots := x509.NewCertPool()
+			roots.AppendCertsFromPEM(root)
+			dialer := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: name}}
+			return dialer.DialContext(ctx, network, p.site)
+		},
+	}}
+}
+
+// rootFile is where Caddy keeps the certificate of its own authority.
+func (p *process) rootFile() string {
+	return filepath.Join(p.dir, "caddy", "pki", "authorities", "local", "root.crt")
+}
+
 // send sends a request with an API key ("" for none).
 func (p *process) send(method, path, key, body string, header http.Header) answer {
 	p.t.Helper()
@@ -339,7 +380,7 @@ func (p *process) try(method, path, body string, header http.Header) (answer, er
 	for name, values := range header {
 		req.Header[name] = values
 	}
-	res, err := client.Do(req)
+	res, err := p.web.Do(req)
 	if err != nil {
 		return answer{}, err
 	}

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -82,24 +81,7 @@ type provider struct {
 // startProvider installs and starts the provider, with the client acme.
 func startProvider(t *testing.T) *provider {
 	t.Helper()
-	hash := sha256.New()
-	files := map[string][]byte{"package.json": nil, "package-lock.json": nil, "provider.mjs": nil}
-	for _, name := range []string{"package.json", "package-lock.json", "provider.mjs"} {
-		b, err := os.ReadFile(filepath.Join("provider", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[name] = b
-		hash.Write(b)
-	}
-	dir := installed(t, "provider-"+hex.EncodeToString(hash.Sum(nil)[:6]), func(dir string) error {
-		for name, b := range files {
-			if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
-				return err
-			}
-		}
-		return command(dir, "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-	})
+	dir := installNode(t, "provider", "provider.mjs")
 	logs := new(logBuffer)
 	cmd := exec.Command("node", "provider.mjs")
 	cmd.Dir = dir

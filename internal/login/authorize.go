@@ -55,16 +55,19 @@ func (l *Login) ServeAuthorize(w http.ResponseWriter, r *http.Request) {
 	case p == nil && r.Method != http.MethodPost && pageLoad(r) && acceptsHTML(r):
 		l.header(w, r, policy{})
 		seeOther(w, loginDoor+"?return_to="+url.QueryEscape(ReturnTo(r.URL.RequestURI())))
+	case p == nil && pageLoad(r) && acceptsHTML(r): // a form that was open when the session ended
+		l.refuse(w, r, errNotSignedIn)
 	case p == nil:
-		l.header(w, r, policy{})
-		problem.From(&iam.Error{Kind: iam.KindUnauthenticated, Reason: ReasonNotSignedIn,
-			Message: "This browser is not signed in. Open /authorize as a page to sign in; what was sent was not carried out."}).WriteJSON(w)
+		l.refuseProgram(w, r, errNotSignedIn)
 	case r.Method == http.MethodPost:
 		l.postAuthorize(w, r, p, x)
 	default:
 		l.showAuthorize(w, r, http.StatusOK, p, x, "")
 	}
 }
+
+var errNotSignedIn = &iam.Error{Kind: iam.KindUnauthenticated, Reason: ReasonNotSignedIn,
+	Message: "This browser is not signed in. Open /authorize as a page to sign in; what was sent was not carried out."}
 
 func (l *Login) postAuthorize(w http.ResponseWriter, r *http.Request, p *iam.Principal, x *session.Session) {
 	form, err := l.ownForm(w, r, x)
@@ -205,7 +208,7 @@ func (l *Login) shownSessions(r *http.Request, p *iam.Principal, here *session.S
 			return nil // over, though nobody has deleted it yet
 		}
 		s := shownSession{
-			ID: x.ID, UserAgent: x.UserAgent, Here: x.ID == here.ID, created: x.Created,
+			ID: x.ID, UserAgent: browserName(x.UserAgent), Here: x.ID == here.ID, created: x.Created,
 			Created: x.Created.UTC().Format(day), Expires: x.Expires.UTC().Format(day),
 		}
 		if x.Client.IsValid() {

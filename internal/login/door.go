@@ -78,9 +78,17 @@ func (l *Login) ServeLogin(w http.ResponseWriter, r *http.Request) {
 // notAPage answers a script, picture or frame: signing in is for people (threats O21, O24). A picture
 // on another site could fill the browser with flows otherwise.
 func (l *Login) notAPage(w http.ResponseWriter, r *http.Request) {
+	l.refuseProgram(w, r, &iam.Error{Kind: iam.KindUnauthenticated, Reason: ReasonNotAPage,
+		Message: "Sign in by opening this address as a page of its own. Programs use an API key, which /authorize makes."})
+}
+
+// refuseProgram answers what is no page. The challenge is none that makes a browser ask for a password,
+// which nobody has: also what is no page can be shown as one.
+func (l *Login) refuseProgram(w http.ResponseWriter, r *http.Request, err error) {
 	l.header(w, r, policy{})
-	problem.From(&iam.Error{Kind: iam.KindUnauthenticated, Reason: ReasonNotAPage,
-		Message: "Sign in by opening this address as a page of its own. Programs use an API key, which /authorize makes."}).WriteJSON(w)
+	p := problem.From(err)
+	p.Challenge = `Bearer realm="W&B"`
+	p.WriteJSON(w)
 }
 
 var errNoSignIn = &iam.Error{Kind: iam.KindNotFound, Reason: ReasonNoSignIn,
@@ -125,6 +133,20 @@ func providerName(issuer string) string {
 		return u.Host
 	}
 	return "single sign-on"
+}
+
+// Ready returns why nobody can sign in at the moment, nil if somebody can. It waits for the provider only
+// where nothing is known of it. A directory shows its form in any case.
+func (l *Login) Ready(r *http.Request) error {
+	if l.Provider == nil || l.Passwords != nil || !l.Restore.IsZero() {
+		return nil
+	}
+	err := l.Provider.Discover(r.Context())
+	if iam.KindOf(err) != iam.KindUnavailable || err == nil {
+		return nil
+	}
+	p := problem.From(err)
+	return &iam.Error{Kind: iam.KindUnavailable, Reason: iam.ReasonOf(err), Message: answerTexts[oidc.ReasonUnavailable], RetryAfter: p.RetryAfter, Err: err}
 }
 
 // begin sends the browser to the provider.

@@ -77,8 +77,10 @@ type provider struct {
 	now      func() time.Time
 }
 
-func (p *provider) Issuer() string      { return idp }
-func (p *provider) Method() oidc.Method { return p.method }
+func (p *provider) Issuer() string                 { return idp }
+func (p *provider) Method() oidc.Method            { return p.method }
+func (p *provider) Discover(context.Context) error { return p.Status().Err }
+
 func (p *provider) Status() oidc.Status {
 	return oidc.Status{Issuer: idp, SignsOut: p.signsOut != "", Err: p.away}
 }

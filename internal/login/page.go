@@ -168,7 +168,7 @@ var pages = template.Must(template.New("").Parse(`
 {{end}}{{with .MoreKeys}}<p class="faint">and {{.}} more</p>
 {{end}}<h2>Your sessions</h2>
 <ul>
-{{range .Sessions}}<li><div>{{or .UserAgent "a browser"}}{{if .Here}} <strong>(this browser)</strong>{{end}}<br><span class="faint">{{with .Client}}{{.}}, {{end}}from {{.Created}} to {{.Expires}}</span></div>
+{{range .Sessions}}<li><div>{{.UserAgent}}{{if .Here}} <strong>(this browser)</strong>{{end}}<br><span class="faint">{{with .Client}}{{.}}, {{end}}from {{.Created}} to {{.Expires}}</span></div>
 <form method="post" action="/authorize">
 {{template "hidden" $}}<input type="hidden" name="form" value="end">
 <input type="hidden" name="id" value="{{.ID}}">

@@ -15,6 +15,8 @@ type Provider interface {
 	Method() oidc.Method
 	// Status returns what is known without asking the provider.
 	Status() oidc.Status
+	// Discover returns why the provider cannot be used, and asks it only if nothing fresh is known.
+	Discover(ctx context.Context) error
 	Begin(ctx context.Context, redirectURI, returnTo string) (location string, f *oidc.Flow, err error)
 	Finish(ctx context.Context, f *oidc.Flow, a oidc.Answer) (*identity.Identity, error)
 	LogoutURL(ctx context.Context, idToken iam.Secret, postLogout, state string) (string, bool)

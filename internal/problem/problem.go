@@ -132,14 +132,24 @@ func (p Problem) WriteJSON(w http.ResponseWriter) {
 	w.Write(b)
 }
 
-// page needs no script, image or font, so that its policy can forbid everything.
+// page needs no script, image or font, so that its policy can forbid everything. It looks like the pages
+// of sign-in.
 var page = template.Must(template.New("problem").Parse(`<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{{.Title}} – W&amp;B gateway</title>
-<style>body{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto 0;padding:0 1rem}h1{font-size:1.25rem}small{opacity:.7}</style>
+<style>
+:root{color-scheme:light dark;--page:#f6f7f9;--card:#fff;--text:#1a1c1f;--faint:#5b6470;--line:#8a929c}
+@media (prefers-color-scheme:dark){:root{--page:#131416;--card:#1e2023;--text:#e8eaed;--faint:#a9b1bb;--line:#7d8590}}
+body{margin:0;background:var(--page);color:var(--text);font:1rem/1.5 system-ui,sans-serif}
+main{box-sizing:border-box;max-width:30rem;margin:8vh auto;padding:1.5rem;background:var(--card);border:1px solid var(--line);border-radius:.75rem}
+h1{font-size:1.375rem;line-height:1.25;margin:0 0 1rem}
+p{margin:1rem 0 0;overflow-wrap:anywhere}
+small{color:var(--faint)}
+@media (max-width:32rem){main{margin:0;min-height:100vh;border:0;border-radius:0}}
+</style>
 <main>
 <h1>{{.Title}}</h1>
 <p>{{.Message}}</p>

@@ -58,6 +58,8 @@ function configure() {
 		jwks: { keys: state.keys },
 		cookies: { keys: ['the cookies of a test'] },
 		claims: { openid: [...names], profile: [], email: [], groups: [] },
+		// Without the dispatcher, which refuses loopback, where all of a test is.
+		fetch: (url, { dispatcher, ...options }) => globalThis.fetch(url, options),
 		conformIdTokenClaims: false, // claims in the id token, as the providers of companies do
 		scopes: ['openid', 'profile', 'email', 'groups'],
 		enabledJWA: { idTokenSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA'] },
@@ -75,6 +77,7 @@ function configure() {
 			return grant
 		},
 	})
+	provider.on('backchannel.error', (_, error, to) => console.error(`telling ${to.clientId} of the end of a session: ${error} ${error.cause ?? ""}`))
 	callback = provider.callback()
 }
 

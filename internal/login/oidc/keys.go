@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/jws"
@@ -16,6 +18,8 @@ import (
 type keys struct {
 	given KeySource
 	roots *x509.CertPool
+
+	waiting atomic.Int32 // callers that wait for the next fetch
 
 	mu     sync.Mutex
 	own    *remote.Set
@@ -30,10 +34,45 @@ func (c *Connector) find(ctx context.Context, p *provider, kid string) (*jws.Key
 		return nil, c.away(err, 0)
 	}
 	set, err := source.Keys(ctx, kid)
+	if after := fetchedJustNow(err); after > 0 && after <= c.keyWait && c.wait(ctx, after) {
+		set, err = source.Keys(ctx, kid)
+	}
 	if err != nil && iam.KindOf(err) != iam.KindUnavailable {
 		err = c.away(err, pause)
 	}
 	return set, err
+}
+
+// maxWaiting bounds how many wait for keys, for anybody can make up the id of a key.
+const maxWaiting = 64
+
+// fetchedJustNow returns how long to wait for the next fetch if an error says that a key is unknown only
+// because the last one was a moment ago; 0 for any other, and for keys that cannot be had.
+func fetchedJustNow(err error) time.Duration {
+	e, ok := errors.AsType[*iam.Error](err)
+	if !ok || e.Kind != iam.KindUnavailable || e.Err != nil {
+		return 0
+	}
+	return e.RetryAfter
+}
+
+// wait reports whether the time went by, which it does not if too many wait already or the caller is
+// gone.
+func (c *Connector) wait(ctx context.Context, d time.Duration) bool {
+	defer c.keys.waiting.Add(-1)
+	if c.keys.waiting.Add(1) > maxWaiting {
+		return false
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	case <-c.life.Done():
+		return false
+	}
 }
 
 func (c *Connector) keySource(address string) (KeySource, error) {

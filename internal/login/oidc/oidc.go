@@ -102,9 +102,16 @@ type Config struct {
 	// Timeout bounds each question to the provider. 0 means DefaultTimeout; between MinTimeout and
 	// MaxTimeout.
 	Timeout time.Duration
+	// KeyWait is how long a sign-in waits where its token is signed with a key that the provider began to
+	// use a moment after its keys were fetched: a program would be told to come again, a browser does not.
+	// 0 waits for nothing; DefaultKeyWait for the next fetch.
+	KeyWait time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
+
+// DefaultKeyWait is a little more than what lies between two fetches of keys.
+const DefaultKeyWait = 6 * time.Second
 
 // Connector speaks with one provider. Its methods may be called from many goroutines.
 type Connector struct {
@@ -117,6 +124,7 @@ type Connector struct {
 	scopes   []string
 	groups   string
 	timeout  time.Duration
+	keyWait  time.Duration
 	now      func() time.Time
 	client   *http.Client
 
@@ -169,6 +177,7 @@ func New(cfg Config) (*Connector, error) {
 		scopes:   scopes,
 		groups:   cmp.Or(cfg.GroupsClaim, "groups"),
 		timeout:  cfg.Timeout,
+		keyWait:  cfg.KeyWait,
 		now:      cfg.Now,
 		client:   newClient(cfg.Roots, cfg.Timeout),
 		keys:     keys{given: cfg.Keys, roots: cfg.Roots},
