@@ -83,6 +83,22 @@ func TestManyAreFirstAtOnce(t *testing.T) {
 	}
 }
 
+// TestManyComeAtOnce: newcomers do not get in each other's way, and so nobody is told to try again.
+func TestManyComeAtOnce(t *testing.T) {
+	h := newHouse(t)
+	h.signIn(arriving("root"))
+	var all sync.WaitGroup
+	for i := range 200 {
+		all.Go(func() {
+			done, err := h.SignIn(context.Background(), arriving(fmt.Sprintf("u%d", i)))
+			if err != nil || done.User.Role != iam.OrganizationMember {
+				t.Errorf("newcomer %d: %+v, %v", i, done, err)
+			}
+		})
+	}
+	all.Wait()
+}
+
 func TestWhoIsRefusedAtSignIn(t *testing.T) {
 	h, ctx := newHouse(t), context.Background()
 	h.admin("root")
