@@ -123,12 +123,7 @@ func (w *services) signIn() *gateway.SignIn {
 	if w.login == nil {
 		return nil
 	}
-	return &gateway.SignIn{Page: "/oidc/login", OwnHost: w.login.OwnHost, Strip: stripCookies, Ready: w.login.Ready}
-}
-
-func stripCookies(h http.Header) {
-	session.Strip(h)
-	login.Strip(h)
+	return &gateway.SignIn{Page: "/oidc/login", OwnHost: w.login.OwnHost, Ready: w.login.Ready}
 }
 
 // accountFailures limits wrong passwords for one account: a tenth of what an address may get wrong, for

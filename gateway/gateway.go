@@ -115,8 +115,6 @@ type SignIn struct {
 	Page string
 	// OwnHost reports whether a request is for a host on which people sign in.
 	OwnHost func(*http.Request) bool
-	// Strip removes the cookies of sign-in and of sessions, which are nothing to the upstream.
-	Strip func(http.Header)
 	// Ready returns why nobody can sign in at the moment, and may take a while to find out; nil if
 	// somebody can. The field may be nil.
 	Ready func(*http.Request) error

@@ -565,6 +565,14 @@ func TestServerSignIn(t *testing.T) {
 	if h.Get("Cookie") != "session=alice" || h.Get(headerUser) != "alice" {
 		t.Errorf("Cookie %q, user %q", h.Get("Cookie"), h.Get(headerUser))
 	}
+	// The gateway's own cookies make nobody of a session at the server, and go no further.
+	h = s.forwarded(s.do("GET", "/vision/team", "", "", http.Header{"Cookie": {"wandb-gateway-form=x; session=alice; wandb-gateway=old"}}))
+	if h.Get("Cookie") != "session=alice" || h.Get(headerUser) != "alice" {
+		t.Errorf("Cookie %q, user %q", h.Get("Cookie"), h.Get(headerUser))
+	}
+	if h := s.forwarded(s.do("GET", "/login", "", "", http.Header{"Cookie": {"wandb-gateway-flow-0123=x"}})); h.Get("Cookie") != "" {
+		t.Errorf("Cookie %q", h.Get("Cookie"))
+	}
 	s.refused(s.do("POST", "/files/vision/team/r1/file_stream", "", "{}", nil), 401, ReasonNoCredential)
 	s.refused(s.do("PUT", "/storage/x", "", "x", nil), 401, ReasonNoCredential)
 }

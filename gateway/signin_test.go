@@ -18,7 +18,6 @@ func signedIn(t *testing.T) *scene {
 	s.config.SignIn = &SignIn{
 		Page:    "/oidc/login",
 		OwnHost: func(r *http.Request) bool { return r.Host == "wandb.acme.test" },
-		Strip:   func(h http.Header) { h.Del("Cookie") },
 	}
 	s.config.Host.HTTPS = func(*http.Request) bool { return true }
 	return s

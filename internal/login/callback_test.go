@@ -442,24 +442,3 @@ func FuzzFlowCookie(f *testing.F) {
 		}
 	})
 }
-
-func FuzzStrip(f *testing.F) {
-	f.Add("a=b; __Host-wandb-gateway-flow-0123=x; c", "wandb-gateway-form=1;d=e")
-	f.Add("wandb-gateway=session", "  wandb-gateway-teams = y")
-	f.Fuzz(func(t *testing.T, one, two string) {
-		h := http.Header{"Cookie": {one, two}}
-		Strip(h)
-		for _, prefix := range []string{session.NameHTTPS, session.NameHTTP} {
-			for name := range cookies(h, prefix) {
-				if own(name) {
-					t.Fatalf("%q and %q still have %q", one, two, name)
-				}
-			}
-		}
-		before := strings.Join(h["Cookie"], "\n")
-		Strip(h)
-		if after := strings.Join(h["Cookie"], "\n"); after != before {
-			t.Fatalf("%q became %q", before, after)
-		}
-	})
-}

@@ -66,8 +66,9 @@ func Read(h http.Header, https bool) (secret iam.Secret, found bool) {
 	return iam.NewSecret(only), true
 }
 
-// Strip removes the session's cookie, under both of its names, from the Cookie lines, and leaves all
-// other cookies as they came, byte for byte. A line with nothing else is removed.
+// Strip removes the gateway's cookies from the Cookie lines, and leaves all others as they came, byte for
+// byte: the session's, under both of its names, and those of sign-in, whose names are one of the two with
+// a hyphen and more behind it. A line with nothing else is removed.
 func Strip(h http.Header) {
 	lines := h["Cookie"]
 	if !carriesOurs(lines) {
@@ -117,11 +118,10 @@ func stripLine(line string) (rest string, ok bool) {
 }
 
 func ours(pair string) bool {
-	if _, ok := valueOf(pair, NameHTTPS); ok {
-		return true
-	}
-	_, ok := valueOf(pair, NameHTTP)
-	return ok
+	name, _, _ := strings.Cut(strings.Trim(pair, blanks), "=")
+	rest, ok := strings.CutPrefix(strings.TrimPrefix(name, "__Host-"), NameHTTP)
+	rest = strings.TrimRight(rest, blanks)
+	return ok && (rest == "" || rest[0] == '-')
 }
 
 // blanks are what parsers leave out around a cookie's name. The wider Unicode has more of them, which

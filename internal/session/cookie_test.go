@@ -100,6 +100,8 @@ var cookieCases = []struct {
 	{"a longer name", []string{on + "2=v; x" + on + "=v"}, "", []string{on + "2=v; x" + on + "=v"}},
 	{"the name of http", []string{"wandb-gateway=v; a=1"}, "", []string{"a=1"}},
 	{"both names", []string{"wandb-gateway=w; " + on + "=v; a=1"}, "v", []string{"a=1"}},
+	{"of a sign-in", []string{"a=1; " + on + "-flow-0123=w; " + on + "-form = w;wandb-gateway-teams"}, "", []string{"a=1"}},
+	{"of a sign-in, in another case", []string{"__host-wandb-gateway-form=w"}, "", []string{"__host-wandb-gateway-form=w"}},
 	{"an en quad before the name", []string{"\u2000" + on + "=w"}, "", []string{"\u2000" + on + "=w"}},
 	{"an en quad before a second one", []string{on + "=v; \u2000" + on + "=w"}, "v", []string{"\u2000" + on + "=w"}},
 	{"a no-break space behind the name", []string{on + "\u00a0=w"}, "", []string{on + "\u00a0=w"}},
@@ -196,7 +198,8 @@ func parsed(h http.Header) []string {
 
 func others(cookies []string) []string {
 	return slices.DeleteFunc(slices.Clone(cookies), func(c string) bool {
-		return strings.HasPrefix(c, session.NameHTTPS+"=") || strings.HasPrefix(c, session.NameHTTP+"=")
+		name, _, _ := strings.Cut(c, "=")
+		return isOurs(name)
 	})
 }
 
@@ -226,9 +229,13 @@ func rawPairs(lines []string) []string {
 func foreignPairs(lines []string) []string {
 	return slices.DeleteFunc(rawPairs(lines), func(pair string) bool {
 		name, _, _ := strings.Cut(pair, "=")
-		name = strings.TrimRight(name, " \t\r\n")
-		return name == session.NameHTTPS || name == session.NameHTTP
+		return isOurs(strings.TrimRight(name, " \t\r\n"))
 	})
+}
+
+func isOurs(name string) bool {
+	return name == session.NameHTTPS || name == session.NameHTTP ||
+		strings.HasPrefix(name, session.NameHTTPS+"-") || strings.HasPrefix(name, session.NameHTTP+"-")
 }
 
 // BenchmarkCookie reads and removes the cookie among those that a browser sends.
