@@ -279,6 +279,20 @@ func TestABrowserHasFiveFlowsAtMost(t *testing.T) {
 	}
 }
 
+// TestTwoSessionCookiesLeadNowhere: a browser with a planted cookie beside its own is told so, and not sent
+// to the provider and back until it gives up.
+func TestTwoSessionCookiesLeadNowhere(t *testing.T) { // O12
+	h := withPasswords(t, true)
+	for _, target := range []string{"/oidc/login", "/oidc/login?with=provider"} {
+		a := h.browser().send(http.MethodGet, target, "", func(r *http.Request) {
+			r.Header["Cookie"] = []string{session.NameHTTPS + "=one; " + session.NameHTTPS + "=two"}
+		})
+		if a.Code != http.StatusBadRequest || len(a.given) != 0 || !strings.Contains(a.Body.String(), "two cookies") {
+			t.Errorf("%s: %d %s", target, a.Code, a.Body)
+		}
+	}
+}
+
 func TestEverySignInIsANewSession(t *testing.T) { // O09
 	h := newHouse(t, nil)
 	b := h.browser()

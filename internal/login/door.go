@@ -58,6 +58,10 @@ func (l *Login) ServeLogin(w http.ResponseWriter, r *http.Request) {
 		l.notAPage(w, r)
 		return
 	}
+	if err := session.CheckOne(r.Header, l.https(r)); err != nil {
+		l.refuse(w, r, err)
+		return
+	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		query = nil // says nothing

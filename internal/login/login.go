@@ -257,7 +257,7 @@ func (l *Login) admit(w http.ResponseWriter, r *http.Request, e Event, a admissi
 	e.Session = s.ID
 	e.became(a.signed)
 	l.Report(r, e)
-	http.SetCookie(w, session.Cookie(secret, l.https(r), s.Expires))
+	http.SetCookie(w, session.Cookie(secret, l.https(r), s))
 	if a.signed != nil && len(a.signed.Offered) > 0 && l.offer(w, r, a) {
 		seeOther(w, teamsPage)
 		return nil
