@@ -40,7 +40,7 @@ func (w *services) wireSignIn(a *App, s *state) error {
 		Directory: w.directory, Sessions: w.sessions,
 		SealKey: s.keys.Derive(purposeSignIn), Settings: a.signIn.settings,
 		Hosts: a.signIn.hosts, Host: w.ownHost(a.signIn.host),
-		Scheme: scheme, Client: clientAddress, RequestID: requestID,
+		HTTPS: https, Client: clientAddress, RequestID: requestID,
 		AddressFailures: failure.NewLimit[netip.Prefix](a.failures),
 		AccountFailures: failure.NewLimit[string](accountFailures(a.failures)),
 		Canonical:       ldap.Canonical,

@@ -49,13 +49,13 @@ func cookie(h http.Header, name string) string { return cookies(h, name)[name] }
 func (l *Login) give(w http.ResponseWriter, r *http.Request, name, value string, life time.Duration, same http.SameSite) {
 	http.SetCookie(w, &http.Cookie{
 		Name: name, Value: value, Path: "/", MaxAge: int(life / time.Second),
-		HttpOnly: true, Secure: l.https(r), SameSite: same,
+		HttpOnly: true, Secure: l.HTTPS(r), SameSite: same,
 	})
 }
 
 // take takes a cookie away.
 func (l *Login) take(w http.ResponseWriter, r *http.Request, name string) {
 	http.SetCookie(w, &http.Cookie{
-		Name: name, Path: "/", MaxAge: -1, HttpOnly: true, Secure: l.https(r), SameSite: http.SameSiteLaxMode,
+		Name: name, Path: "/", MaxAge: -1, HttpOnly: true, Secure: l.HTTPS(r), SameSite: http.SameSiteLaxMode,
 	})
 }

@@ -54,11 +54,11 @@ func (l *Login) ServeLogin(w http.ResponseWriter, r *http.Request) {
 		l.postLogin(w, r)
 		return
 	}
-	if !pageLoad(r) {
+	if !session.PageLoad(r) {
 		l.notAPage(w, r)
 		return
 	}
-	if err := session.CheckOne(r.Header, l.https(r)); err != nil {
+	if err := session.CheckOne(r.Header, l.HTTPS(r)); err != nil {
 		l.refuse(w, r, err)
 		return
 	}
