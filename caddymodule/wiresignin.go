@@ -191,7 +191,8 @@ func (s *state) restorePassword(logger *zap.Logger) iam.Secret {
 // reportSignIn logs what happens at the doors of sign-in.
 func reportSignIn(logger *zap.Logger) func(*http.Request, login.Event) {
 	return func(r *http.Request, e login.Event) {
-		if e.Action == login.ActionSignOut {
+		switch e.Action {
+		case login.ActionBegun, login.ActionSignOut:
 			leaveUnlogged(r)
 		}
 		fields := []zap.Field{
@@ -235,8 +236,9 @@ func reportSignIn(logger *zap.Logger) func(*http.Request, login.Event) {
 }
 
 // leaveUnlogged keeps a request out of the access log. Whoever signs out is sent to the provider with the
-// ID token in the address, and Caddy logs the headers of its answers as they are; the line about the
-// sign-out says as much and holds no credential.
+// ID token in the address, and whoever signs in with state and nonce, by which a reader of the log could
+// sign that browser in as somebody else. Caddy logs the headers of its answers as they are; the line about
+// the sign-in or sign-out says as much and holds none of it.
 func leaveUnlogged(r *http.Request) {
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if ok && (server.Logs == nil || !server.Logs.ShouldLogCredentials) {

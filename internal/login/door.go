@@ -173,6 +173,7 @@ func (l *Login) begin(w http.ResponseWriter, r *http.Request, to string) {
 		l.refuse(w, r, &iam.Error{Kind: iam.KindInternal})
 		return
 	}
+	l.Report(r, Event{Action: ActionBegun, Method: session.MethodOIDC, Issuer: plain(l.Provider.Issuer())})
 	l.header(w, r, policy{})
 	seeOther(w, location)
 }
