@@ -16,6 +16,7 @@ const (
 	flowSuffix  = "-flow-"
 	formSuffix  = "-form"
 	offerSuffix = "-teams"
+	knownSuffix = "-known"
 )
 
 // cookies returns the values of all cookies whose name begins with prefix, by name. A name that stands
