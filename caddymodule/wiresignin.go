@@ -41,7 +41,7 @@ func (w *services) wireSignIn(a *App, s *state) error {
 		Directory: w.directory, Sessions: w.sessions,
 		SealKey: s.keys.Derive(purposeSignIn), Settings: a.signIn.settings,
 		Hosts: a.signIn.hosts, Host: w.ownHost(a.signIn.host),
-		Scheme: scheme, Client: clientAddress, RequestID: requestID,
+		HTTPS: https, Client: clientAddress, RequestID: requestID,
 		AddressFailures: failure.NewLimit[netip.Prefix](a.failures),
 		AccountFailures: failure.NewLimit[string](accountFailures(a.failures)),
 		Canonical:       ldap.Canonical,
@@ -132,12 +132,7 @@ func (w *services) signIn() *gateway.SignIn {
 	if w.login == nil {
 		return nil
 	}
-	return &gateway.SignIn{Page: "/oidc/login", OwnHost: w.login.OwnHost, Ready: w.login.Ready, Strip: stripCookies}
-}
-
-func stripCookies(h http.Header) {
-	session.Strip(h)
-	login.Strip(h)
+	return &gateway.SignIn{Page: "/oidc/login", OwnHost: w.login.OwnHost, Ready: w.login.Ready}
 }
 
 // accountFailures limits wrong passwords for one account: a tenth of what an address may get wrong, for
@@ -205,7 +200,8 @@ func (s *state) restorePassword(logger *zap.Logger) iam.Secret {
 // reportSignIn logs what happens at the doors of sign-in.
 func reportSignIn(logger *zap.Logger) func(*http.Request, login.Event) {
 	return func(r *http.Request, e login.Event) {
-		if e.Action == login.ActionSignOut {
+		switch e.Action {
+		case login.ActionBegun, login.ActionSignOut:
 			leaveUnlogged(r)
 		}
 		fields := []zap.Field{
@@ -249,8 +245,9 @@ func reportSignIn(logger *zap.Logger) func(*http.Request, login.Event) {
 }
 
 // leaveUnlogged keeps a request out of the access log. Whoever signs out is sent to the provider with the
-// ID token in the address, and Caddy logs the headers of its answers as they are; the line about the
-// sign-out says as much and holds no credential.
+// ID token in the address, and whoever signs in with state and nonce, by which a reader of the log could
+// sign that browser in as somebody else. Caddy logs the headers of its answers as they are; the line about
+// the sign-in or sign-out says as much and holds none of it.
 func leaveUnlogged(r *http.Request) {
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if ok && (server.Logs == nil || !server.Logs.ShouldLogCredentials) {

@@ -29,8 +29,8 @@ type credentialPlaces struct {
 }
 
 // readCredential finds the one credential of a request. An Authorization header counts before any
-// cookie, and the gateway's own session before the server's cookies. Tickets are read apart
-// (Tickets.present), for a client may send one beside its credential.
+// cookie, and the gateway's own session before the server's cookies, from which it takes its own. Tickets
+// are read apart (Tickets.present), for a client may send one beside its credential.
 //
 // Two Authorization lines are refused rather than resolved: whichever we judged, the server behind
 // us might obey the other (threats P12).
@@ -56,7 +56,11 @@ func readCredential(h http.Header, where credentialPlaces) (iam.Credential, erro
 			return iam.Credential{Kind: iam.CredentialSession, Secret: secret}, nil
 		}
 	}
-	if cookies := h["Cookie"]; where.serverCookies && len(cookies) > 0 {
+	if !where.serverCookies {
+		return iam.Credential{}, nil
+	}
+	session.Strip(h) // of a sign-in that has begun, or a session that counts for nobody: not the server's
+	if cookies := h["Cookie"]; len(cookies) > 0 {
 		value := strings.Join(cookies, "; ")
 		if len(value) > maxCredentialBytes {
 			return iam.Credential{}, errCredentialTooLarge

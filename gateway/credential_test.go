@@ -72,6 +72,9 @@ func TestReadCredential(t *testing.T) {
 		{name: "UTF-8 key", header: http.Header{"Authorization": {basic("api", "café")}}, reason: ReasonMalformedCredential},
 		{name: "unknown scheme", header: http.Header{"Authorization": {"Digest abc"}}, reason: ReasonMalformedCredential},
 		{name: "64 KiB", header: http.Header{"Authorization": {"Bearer " + strings.Repeat("a", 64<<10)}}, reason: ReasonMalformedCredential},
+		{name: "server cookie beside the gateway's", header: http.Header{"Cookie": {"a=1; wandb-gateway-flow-0123=" + strings.Repeat("a", 16<<10), "wandb-gateway-form=x; b=2"}}, cookies: true, kind: iam.CredentialCookie, secret: "a=1; b=2"},
+		{name: "the gateway's cookies alone", header: http.Header{"Cookie": {"__Host-wandb-gateway-flow-0123=x; __Host-wandb-gateway-form=y"}}, cookies: true, kind: iam.NoCredential},
+		{name: "two sessions", header: http.Header{"Cookie": {"wandb-gateway=one; wandb-gateway=two"}}, cookies: true, kind: iam.NoCredential},
 		{name: "64 KiB cookie", header: http.Header{"Cookie": {strings.Repeat("a", 64<<10)}}, cookies: true, reason: ReasonMalformedCredential},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/session"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
 )
 
@@ -299,9 +300,7 @@ func (x *exchange) passCredential() error {
 	if x.route.Kind != wandb.RouteWeave {
 		delete(h, weaveKeyHeader) // it was not judged
 	}
-	if x.g.SignIn != nil {
-		x.g.SignIn.Strip(h)
-	}
+	session.Strip(h)
 	if _, ok := h["Authorization"]; ok || x.caller.Credential.Kind != iam.CredentialCookie && x.caller.Credential.Kind != iam.NoCredential {
 		delete(h, "Cookie") // the header was judged, even if it holds nothing; the cookie was not
 	}

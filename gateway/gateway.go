@@ -140,8 +140,6 @@ type SignIn struct {
 	// Ready returns why nobody can sign in at the moment, and may take a while to find out; nil if
 	// somebody can. The field may be nil.
 	Ready func(*http.Request) error
-	// Strip removes the cookies of sign-in and of sessions, which are nothing to the upstream.
-	Strip func(http.Header)
 }
 
 // Host is what the server around the gateway knows of a request. Every field may be nil.

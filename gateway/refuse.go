@@ -2,11 +2,11 @@ package gateway
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/wandb-gateway/wandb-gateway/authz"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/problem"
+	"github.com/wandb-gateway/wandb-gateway/internal/session"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
 )
 
@@ -41,14 +41,7 @@ func (x *exchange) wantsPage() bool {
 	if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
 		return false
 	}
-	if x.route.Kind == wandb.RouteGraphQL || !strings.Contains(x.r.Header.Get("Accept"), "text/html") {
-		return false
-	}
-	if destination := x.r.Header.Get("Sec-Fetch-Dest"); destination != "" && destination != "document" {
-		return false
-	}
-	mode := x.r.Header.Get("Sec-Fetch-Mode")
-	return mode == "" || mode == "navigate"
+	return x.route.Kind != wandb.RouteGraphQL && session.PageLoad(x.r) && session.AcceptsHTML(x.r)
 }
 
 // report tells how the request ended.

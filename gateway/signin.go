@@ -48,6 +48,9 @@ func (x *exchange) toSignIn(cause error) error {
 	if !x.g.SignIn.OwnHost(x.r) {
 		return errMisdirected
 	}
+	if err := session.CheckOne(x.r.Header, x.https()); err != nil {
+		return err
+	}
 	if x.g.SignIn.Ready != nil {
 		if err := x.g.SignIn.Ready(x.r); err != nil {
 			return err

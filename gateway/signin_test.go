@@ -18,7 +18,6 @@ func signedIn(t *testing.T) *scene {
 	s.config.SignIn = &SignIn{
 		Page:    "/oidc/login",
 		OwnHost: func(r *http.Request) bool { return r.Host == "wandb.acme.test" },
-		Strip:   func(h http.Header) { h.Del("Cookie") },
 	}
 	s.config.Host.HTTPS = func(*http.Request) bool { return true }
 	return s
@@ -71,6 +70,7 @@ func TestPageLoadLeadsToSignIn(t *testing.T) {
 		"page":                      {"GET", "/vision/team?tab=runs&x=%2F", page, 302},
 		"navigation":                {"GET", "/vision/team?tab=runs&x=%2F", with("Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"), 302},
 		"ended session":             {"GET", "/vision/team?tab=runs&x=%2F", with("Cookie", "__Host-wandb-gateway=gone"), 302},
+		"two session cookies":       {"GET", "/vision/team", with("Cookie", aliceCookie+"; "+aliceCookie), 400},
 		"frame":                     {"GET", "/vision/team", with("Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"), 401},
 		"script":                    {"GET", "/vision/team", with("Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty"), 401},
 		"HEAD":                      {"HEAD", "/vision/team", page, 401},

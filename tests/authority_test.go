@@ -265,6 +265,8 @@ func (v *visitor) begin(path string) {
 		v.t.Fatalf("%s answers %d to %q %.300s, want 303 to the authority", path, a.status, a.header.Get("Location"), a.body)
 	}
 	v.asked = to.Query()
+	v.hold(v.asked.Get("state"))
+	v.hold(v.asked.Get("nonce"))
 }
 
 // answered sends what the authority answers to what it was asked: an ID token by a form on its page, or

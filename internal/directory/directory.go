@@ -84,9 +84,10 @@ type Directory struct {
 	check        func(ctx context.Context, issuer, subject string, claims map[string]string) error // may be nil
 	now          func() time.Time
 	names        names
-	macs         sync.Pool // of *macState
-	lookups      sync.Pool // of *principalLookup
-	targets      sync.Pool // of *targetLookup
+	macs         sync.Pool     // of *macState
+	lookups      sync.Pool     // of *principalLookup
+	targets      sync.Pool     // of *targetLookup
+	turn         chan struct{} // held by the one change among those that were beaten that is decided now
 }
 
 // New returns the directory of one organization.
@@ -117,6 +118,7 @@ func New(c Config) (*Directory, error) {
 		check:        c.CheckFederation,
 		now:          c.Now,
 		names:        newNames(c.Space, c.Organization, c.Settings),
+		turn:         make(chan struct{}, 1),
 	}
 	d.macs.New = func() any { return &macState{mac: hmac.New(sha256.New, c.HMACKey[:])} }
 	d.lookups.New = func() any { return newPrincipalLookup(d) }

@@ -83,6 +83,30 @@ func TestManyAreFirstAtOnce(t *testing.T) {
 	}
 }
 
+// TestManyComeAtOnce: newcomers do not get in each other's way, and so nobody is told to try again.
+func TestManyComeAtOnce(t *testing.T) {
+	h := newHouse(t)
+	h.signIn(arriving("root"))
+	vision := h.team("vision")
+	var all sync.WaitGroup
+	for i := range 200 {
+		s := arriving(fmt.Sprintf("u%d", i))
+		if i%2 == 0 {
+			s.Domains = []directory.Domain{{Name: "acme.test", DefaultTeam: "vision"}}
+		}
+		all.Go(func() {
+			done, err := h.SignIn(context.Background(), s)
+			if err != nil || done.User.Role != iam.OrganizationMember || len(done.Joined) != (i+1)%2 {
+				t.Errorf("newcomer %d: %+v, %v", i, done, err)
+			}
+		})
+	}
+	all.Wait()
+	if members, err := h.Members(context.Background(), vision); err != nil || len(members) != 100 {
+		t.Errorf("%d members, %v", len(members), err)
+	}
+}
+
 func TestWhoIsRefusedAtSignIn(t *testing.T) {
 	h, ctx := newHouse(t), context.Background()
 	h.admin("root")

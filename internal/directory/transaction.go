@@ -48,8 +48,19 @@ func (d *Directory) reading(ctx context.Context) *transaction {
 // change runs f in a transaction and commits what it staged. When somebody else committed first, f
 // runs again on the new state: it must have no effect but on its transaction. A change that stages
 // nothing new writes nothing.
+//
+// Those that were beaten once are decided one after the other. Otherwise hundreds of people who join one
+// team at the same moment would beat each other until most of them gave up.
 func (d *Directory) change(ctx context.Context, f func(*transaction) error) error {
-	for range rounds {
+	for round := range rounds {
+		if round == 1 {
+			select {
+			case d.turn <- struct{}{}:
+				defer func() { <-d.turn }()
+			case <-ctx.Done():
+				return unreadable(ctx.Err())
+			}
+		}
 		tx := d.reading(ctx)
 		err := f(tx)
 		if errors.Is(err, store.ErrConflict) {

@@ -57,10 +57,10 @@ func (l *Login) ServeAuthorize(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		l.refuse(w, r, err)
-	case p == nil && r.Method != http.MethodPost && pageLoad(r) && acceptsHTML(r):
+	case p == nil && r.Method != http.MethodPost && session.PageLoad(r) && session.AcceptsHTML(r):
 		l.header(w, r, policy{})
 		seeOther(w, loginDoor+"?return_to="+url.QueryEscape(ReturnTo(r.URL.RequestURI())))
-	case p == nil && pageLoad(r) && acceptsHTML(r): // a form that was open when the session ended
+	case p == nil && session.PageLoad(r) && session.AcceptsHTML(r): // a form that was open when the session ended
 		l.refuse(w, r, errNotSignedIn)
 	case p == nil:
 		l.refuseProgram(w, r, errNotSignedIn)
@@ -172,7 +172,7 @@ func (l *Login) endSession(w http.ResponseWriter, r *http.Request, p *iam.Princi
 	}
 	l.Report(r, Event{Action: ActionSessionEnded, User: p.Ref, Username: p.Username, Session: ended.ID, Sessions: 1})
 	if ended.ID == here.ID {
-		http.SetCookie(w, session.Expired(l.https(r)))
+		http.SetCookie(w, session.Expired(l.HTTPS(r)))
 	}
 	return nil
 }

@@ -4,8 +4,6 @@ import (
 	"net/http"
 	"strings"
 	"time"
-
-	"github.com/wandb-gateway/wandb-gateway/internal/session"
 )
 
 // maxCookieBytes is how long name and value of a cookie may be for every browser to keep it (RFC
@@ -13,11 +11,12 @@ import (
 const maxCookieBytes = 4000
 
 // The cookies of this package, beside that of the session. Their names begin as the session's does, so
-// that on https they have its prefix too.
+// that on https they have its prefix too, and that session.Strip knows them.
 const (
 	flowSuffix  = "-flow-"
 	formSuffix  = "-form"
 	offerSuffix = "-teams"
+	knownSuffix = "-known"
 )
 
 // cookies returns the values of all cookies whose name begins with prefix, by name. A name that stands
@@ -51,48 +50,13 @@ func cookie(h http.Header, name string) string { return cookies(h, name)[name] }
 func (l *Login) give(w http.ResponseWriter, r *http.Request, name, value string, life time.Duration, same http.SameSite) {
 	http.SetCookie(w, &http.Cookie{
 		Name: name, Value: value, Path: "/", MaxAge: int(life / time.Second),
-		HttpOnly: true, Secure: l.https(r), SameSite: same,
+		HttpOnly: true, Secure: l.HTTPS(r), SameSite: same,
 	})
 }
 
 // take takes a cookie away.
 func (l *Login) take(w http.ResponseWriter, r *http.Request, name string) {
 	http.SetCookie(w, &http.Cookie{
-		Name: name, Path: "/", MaxAge: -1, HttpOnly: true, Secure: l.https(r), SameSite: http.SameSiteLaxMode,
+		Name: name, Path: "/", MaxAge: -1, HttpOnly: true, Secure: l.HTTPS(r), SameSite: http.SameSiteLaxMode,
 	})
-}
-
-// Strip removes this package's cookies from the Cookie lines, and leaves all others as they came. They
-// are nobody's business but the gateway's; session.Strip does the same for the session's.
-func Strip(h http.Header) {
-	lines := h["Cookie"]
-	var kept []string
-	changed := false
-	for _, line := range lines {
-		var pairs []string
-		for pair := range strings.SplitSeq(line, ";") {
-			if own(pair) {
-				changed = true
-				continue
-			}
-			pairs = append(pairs, pair)
-		}
-		if line := strings.TrimLeft(strings.Join(pairs, ";"), " "); line != "" {
-			kept = append(kept, line)
-		}
-	}
-	switch {
-	case !changed:
-	case len(kept) == 0:
-		delete(h, "Cookie")
-	default:
-		h["Cookie"] = kept
-	}
-}
-
-func own(pair string) bool {
-	name, _, _ := strings.Cut(pair, "=")
-	name = strings.Trim(name, " \t\r\n") // some parsers take blanks from the name
-	rest, ok := strings.CutPrefix(strings.TrimPrefix(name, "__Host-"), session.NameHTTP)
-	return ok && (strings.HasPrefix(rest, flowSuffix) || rest == formSuffix || rest == offerSuffix)
 }

@@ -54,8 +54,12 @@ func (l *Login) ServeLogin(w http.ResponseWriter, r *http.Request) {
 		l.postLogin(w, r)
 		return
 	}
-	if !pageLoad(r) {
+	if !session.PageLoad(r) {
 		l.notAPage(w, r)
+		return
+	}
+	if err := session.CheckOne(r.Header, l.HTTPS(r)); err != nil {
+		l.refuse(w, r, err)
 		return
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
@@ -169,6 +173,7 @@ func (l *Login) begin(w http.ResponseWriter, r *http.Request, to string) {
 		l.refuse(w, r, &iam.Error{Kind: iam.KindInternal})
 		return
 	}
+	l.Report(r, Event{Action: ActionBegun, Method: session.MethodOIDC, Issuer: plain(l.Provider.Issuer())})
 	l.header(w, r, policy{})
 	seeOther(w, location)
 }

@@ -15,6 +15,7 @@ type Action string
 
 // The actions.
 const (
+	ActionBegun         Action = "sign_in_begun" // the browser is on its way to the provider
 	ActionSignIn        Action = "sign_in"
 	ActionRefused       Action = "sign_in_refused"
 	ActionSignOut       Action = "sign_out"

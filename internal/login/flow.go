@@ -40,7 +40,7 @@ func flowName(state string, https bool) string {
 
 // keep gives the browser the flow's cookie, and takes away those of flows that are over or too many.
 func (l *Login) keep(w http.ResponseWriter, r *http.Request, f heldFlow) bool {
-	name := flowName(f.Flow.State, l.https(r))
+	name := flowName(f.Flow.State, l.HTTPS(r))
 	value, ok := l.seal.close(name, f)
 	if !ok {
 		f.Flow.ReturnTo = home // the only part that can be long
@@ -60,7 +60,7 @@ func (l *Login) flowSameSite(r *http.Request) http.SameSite {
 	switch {
 	case l.Provider.Method() != oidc.Implicit:
 		return http.SameSiteLaxMode
-	case l.https(r):
+	case l.HTTPS(r):
 		return http.SameSiteNoneMode
 	}
 	return 0
@@ -73,7 +73,7 @@ func (l *Login) excess(r *http.Request) []string {
 		at   time.Time
 	}
 	var all []begun
-	for name, value := range cookies(r.Header, session.CookieName(l.https(r))+flowSuffix) {
+	for name, value := range cookies(r.Header, session.CookieName(l.HTTPS(r))+flowSuffix) {
 		var f heldFlow
 		if !l.seal.open(name, value, &f) || l.over(&f) {
 			f.Flow.Created = time.Time{}
@@ -108,7 +108,7 @@ func (l *Login) over(f *heldFlow) bool {
 // resume returns the flow that an answer with this state belongs to, and takes its cookie away: it is
 // used up, whatever comes of it. nil if this browser has no such flow.
 func (l *Login) resume(w http.ResponseWriter, r *http.Request, state string) *heldFlow {
-	name := flowName(state, l.https(r))
+	name := flowName(state, l.HTTPS(r))
 	value := cookie(r.Header, name)
 	if state == "" || value == "" {
 		return nil

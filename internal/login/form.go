@@ -80,7 +80,7 @@ const formLife = 24 * time.Hour
 
 // browser returns the value by which the browser's forms are known, and gives it one if it has none.
 func (l *Login) browser(w http.ResponseWriter, r *http.Request) string {
-	name := session.CookieName(l.https(r)) + formSuffix
+	name := session.CookieName(l.HTTPS(r)) + formSuffix
 	if value := cookie(r.Header, name); validRandom(value) {
 		return value
 	}
@@ -108,7 +108,7 @@ func (l *Login) ownForm(w http.ResponseWriter, r *http.Request, x *session.Sessi
 	if err != nil {
 		return nil, err
 	}
-	browser := cookie(r.Header, session.CookieName(l.https(r))+formSuffix)
+	browser := cookie(r.Header, session.CookieName(l.HTTPS(r))+formSuffix)
 	if !validRandom(browser) || !l.seal.validToken(token, browser, x) {
 		return nil, errFormExpired
 	}

@@ -12,8 +12,6 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/session"
 )
 
-func (l *Login) https(r *http.Request) bool { return l.Scheme(r) == "https" }
-
 // CheckHosts refuses hosts of a configuration that are not host[:port].
 func CheckHosts(hosts []string) error {
 	for _, host := range hosts {
@@ -42,7 +40,7 @@ func (l *Login) host(r *http.Request) (string, bool) {
 	}
 	// The scheme's own port may be left out or said.
 	port := ":80"
-	if l.https(r) {
+	if l.HTTPS(r) {
 		port = ":443"
 	}
 	if bare, ok := strings.CutSuffix(asked, port); ok {
@@ -65,7 +63,7 @@ func (l *Login) origin(r *http.Request) string {
 	if !ok {
 		return ""
 	}
-	if l.https(r) {
+	if l.HTTPS(r) {
 		return "https://" + host
 	}
 	return "http://" + host
@@ -77,7 +75,7 @@ var errMisdirected = &iam.Error{Kind: iam.KindInvalid, Reason: problem.ReasonMis
 // trustworthy reports whether browsers take the site for safe from the network, and tell it in
 // Sec-Fetch-Site where a request comes from (W3C Secure Contexts section 3.1).
 func (l *Login) trustworthy(r *http.Request) bool {
-	if l.https(r) {
+	if l.HTTPS(r) {
 		return true
 	}
 	host := r.Host
@@ -101,19 +99,4 @@ func (l *Login) sameOrigin(r *http.Request) error {
 		return errCrossSite
 	}
 	return nil
-}
-
-// pageLoad reports whether a person is looking at what is answered: a whole page, not a script's
-// request, picture or frame (threats O21, O24).
-func pageLoad(r *http.Request) bool {
-	if dest := r.Header.Get("Sec-Fetch-Dest"); dest != "" && dest != "document" {
-		return false
-	}
-	mode := r.Header.Get("Sec-Fetch-Mode")
-	return (mode == "" || mode == "navigate") && r.Header.Get("Upgrade") == ""
-}
-
-// acceptsHTML reports whether the client asks for a page in so many words, as browsers do.
-func acceptsHTML(r *http.Request) bool {
-	return strings.Contains(strings.ToLower(strings.Join(r.Header["Accept"], ",")), "text/html")
 }

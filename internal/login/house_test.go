@@ -165,7 +165,7 @@ func newHouse(t testing.TB, change func(*Config)) *house {
 	c := Config{
 		Directory: d, Sessions: sessions, Provider: h.provider,
 		SealKey: [32]byte{3}, Settings: Settings{Provision: true}, Hosts: []string{host},
-		Scheme:    func(r *http.Request) string { return r.URL.Scheme },
+		HTTPS:     func(r *http.Request) bool { return r.URL.Scheme == "https" },
 		Client:    func(*http.Request) netip.Addr { return netip.MustParseAddr("192.0.2.7") },
 		RequestID: func(*http.Request) string { return "request-1" },
 		Canonical: ldap.Canonical,

@@ -62,7 +62,7 @@ type Settings struct {
 	Domains []directory.Domain
 }
 
-// Config is what a Login needs. Directory, Sessions, SealKey, Scheme and either Hosts or Host are
+// Config is what a Login needs. Directory, Sessions, SealKey, HTTPS and either Hosts or Host are
 // required.
 type Config struct {
 	Directory *directory.Directory
@@ -86,8 +86,8 @@ type Config struct {
 	// Host is asked if Hosts is empty: it returns the host of the site's own that the request is for,
 	// and whether there is one.
 	Host func(*http.Request) (string, bool)
-	// Scheme returns http or https: how the browser speaks, as far as proxies are trusted.
-	Scheme func(*http.Request) string
+	// HTTPS reports whether the browser speaks https, as far as proxies are trusted.
+	HTTPS func(*http.Request) bool
 	// Client returns the browser's address; nil, or the zero Addr, if nobody can tell.
 	Client func(*http.Request) netip.Addr
 	// RequestID returns the id under which the server logs the request; may be nil.
@@ -122,8 +122,8 @@ func New(c Config) (*Login, error) {
 	switch {
 	case c.Directory == nil || c.Sessions == nil:
 		return nil, errors.New("login: Directory and Sessions are required")
-	case c.Scheme == nil:
-		return nil, errors.New("login: Scheme is required")
+	case c.HTTPS == nil:
+		return nil, errors.New("login: HTTPS is required")
 	case len(c.Hosts) == 0 && c.Host == nil:
 		return nil, errors.New("login: Hosts or Host is required")
 	case c.SealKey == [32]byte{}:
@@ -160,7 +160,7 @@ const attempts = 8
 // SignedIn returns who is signed in at the browser that sent the request, with the session; nils if
 // nobody is. An error, of iam.KindUnavailable, says that nobody can tell.
 func (l *Login) SignedIn(r *http.Request) (*iam.Principal, *session.Session, error) {
-	secret, found := session.Read(r.Header, l.https(r))
+	secret, found := session.Read(r.Header, l.HTTPS(r))
 	if !found {
 		return nil, nil, nil
 	}
@@ -269,7 +269,7 @@ func (l *Login) admit(w http.ResponseWriter, r *http.Request, e Event, a admissi
 	e.Session = s.ID
 	e.became(a.signed)
 	l.Report(r, e)
-	http.SetCookie(w, session.Cookie(secret, l.https(r), s.Expires))
+	http.SetCookie(w, session.Cookie(secret, l.HTTPS(r), s))
 	if a.signed != nil && len(a.signed.Offered) > 0 && l.offer(w, r, a) {
 		seeOther(w, teamsPage)
 		return nil
@@ -281,7 +281,7 @@ func (l *Login) admit(w http.ResponseWriter, r *http.Request, e Event, a admissi
 // endOld ends the session whose cookie came with the request, and the one with that id. The cookie
 // does not come with a form that another site posts, which is why a flow knows the id.
 func (l *Login) endOld(r *http.Request, id string) error {
-	if secret, found := session.Read(r.Header, l.https(r)); found {
+	if secret, found := session.Read(r.Header, l.HTTPS(r)); found {
 		if err := l.Sessions.End(r.Context(), secret); err != nil {
 			return err
 		}

@@ -79,14 +79,14 @@ func (l *Login) postLogout(w http.ResponseWriter, r *http.Request) {
 		l.refuse(w, r, err) // the cookie stays, so that it can be tried again
 		return
 	}
-	http.SetCookie(w, session.Expired(l.https(r)))
+	http.SetCookie(w, session.Expired(l.HTTPS(r)))
 	l.header(w, r, policy{})
 	seeOther(w, on)
 }
 
 // signOut ends the session and returns where the browser goes.
 func (l *Login) signOut(r *http.Request) (string, error) {
-	secret, found := session.Read(r.Header, l.https(r))
+	secret, found := session.Read(r.Header, l.HTTPS(r))
 	if !found {
 		return logoutDoor, nil
 	}

@@ -50,7 +50,7 @@ func (l *Login) postPassword(w http.ResponseWriter, r *http.Request, form url.Va
 	e := Event{Method: session.MethodLDAP, Login: plain(login)}
 	judge, account := l.askDirectory, l.Canonical(login)
 	if kind == formRestore {
-		e.Method, judge, account = session.MethodRestore, l.askRestore, restoreAccount
+		e.Method, judge, account = session.MethodRestore, l.askRestore, l.restoreAccount(r)
 	}
 	settle, tooMany := l.attempt(r, account)
 	if tooMany != nil {
@@ -67,6 +67,7 @@ func (l *Login) postPassword(w http.ResponseWriter, r *http.Request, form url.Va
 	}
 	l.header(w, r, policy{})
 	if a.identity != nil {
+		l.remember(w, r, account)
 		err = l.admitIdentity(w, r, a.identity, a.method, to, "")
 	} else {
 		a.returnTo = to
@@ -89,9 +90,12 @@ func (l *Login) askDirectory(r *http.Request, login string, password iam.Secret)
 	return proved{admission: admission{identity: id, method: session.MethodLDAP}}, err
 }
 
-// restoreAccount is the one account of the temporary password: whatever the name, it is the password
-// that is guessed.
-const restoreAccount = "\x00restore"
+// restoreAccount is the one account of the temporary password from an address: whatever the name, it is the
+// password that is guessed. One for all addresses would let anybody keep the administrator out of the way
+// that is left, and no number of addresses guesses 120 bits.
+func (l *Login) restoreAccount(r *http.Request) string {
+	return "\x00restore " + failure.Client(l.Client(r)).String()
+}
 
 var errWrongRestore = &iam.Error{Kind: iam.KindUnauthenticated, Reason: ReasonWrongPassword,
 	Message: "That is not the temporary password, or not the user name of an active organization admin. The password stands in the gateway's log, and is another after each start."}
@@ -116,18 +120,21 @@ func (l *Login) askRestore(r *http.Request, login string, password iam.Secret) (
 
 // attempt counts a failure for the browser's address and the account before the password is judged, so
 // that attempts at the same moment are counted too. settle takes it back if it was none, or if nobody
-// judged it.
+// judged it. A browser that is known counts for itself alone.
 func (l *Login) attempt(r *http.Request, account string) (settle func(error), tooMany error) {
 	client := failure.Client(l.Client(r))
+	counter, own := l.counterOf(r, account)
 	// The account only behind the address: an address over its limit would lock accounts otherwise.
-	if l.AddressFailures.Failed(client) || l.AccountFailures.Failed(account) {
+	if !own && l.AddressFailures.Failed(client) || l.AccountFailures.Failed(counter) {
 		return nil, &iam.Error{Kind: iam.KindTooMany, Reason: ReasonTooMany, RetryAfter: 30 * time.Second,
 			Message: "Too many wrong passwords came from here or for this name, so this one was not looked at. Wait a minute and try again."}
 	}
 	return func(err error) {
 		if err == nil || iam.KindOf(err) == iam.KindUnavailable || iam.KindOf(err) == iam.KindDenied {
-			l.AddressFailures.TakeBack(client)
-			l.AccountFailures.TakeBack(account)
+			if !own {
+				l.AddressFailures.TakeBack(client)
+			}
+			l.AccountFailures.TakeBack(counter)
 		}
 	}, nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -97,6 +99,50 @@ func TestAnAddressOverItsLimitLocksNobodyOut(t *testing.T) {
 	if h.AccountFailures.Failed("alice") {
 		t.Error("attempts that nobody looked at were counted against alice")
 	}
+}
+
+// TestGuessersLockNoOwnerOut: in a browser where the right password was given once, strangers' guesses do
+// not count, however many there are; its own do.
+func TestGuessersLockNoOwnerOut(t *testing.T) { // K03
+	h := withPasswords(t, false)
+	owner, fresh, guesser := h.browser(), h.browser(), h.browser()
+	owner.password("alice", "right")
+	for range 30 { // over the limits of the name and of the address that all three share
+		guesser.password("alice", "wrong")
+	}
+	if a := fresh.password("alice", "right"); a.Code != http.StatusTooManyRequests {
+		t.Errorf("a browser that nobody knows: %d", a.Code)
+	}
+	if a := owner.password("ALICE@acme.test", "right"); a.Code != http.StatusSeeOther {
+		t.Errorf("the owner's browser: %d", a.Code)
+	}
+	if a := owner.password("bob", "wrong"); a.Code != http.StatusTooManyRequests {
+		t.Errorf("another name in the owner's browser: %d", a.Code)
+	}
+	for i, want := range []int{401, 401, 401, 429} {
+		if a := owner.password("alice", "wrong"); a.Code != want {
+			t.Errorf("guess %d in the owner's browser: %d", i+1, a.Code)
+		}
+	}
+
+	owner.password("alice", "right") // 429: too many of its own
+	h.clock = h.clock.Add(knownLife)
+	if _, own := h.counterOf(requestOf(owner), "alice"); own {
+		t.Error("the browser is known for ever")
+	}
+	owner.jar[session.NameHTTPS+knownSuffix].Value += "A"
+	h.clock = h.clock.Add(-knownLife)
+	if _, own := h.counterOf(requestOf(owner), "alice"); own {
+		t.Error("a changed cookie counts")
+	}
+}
+
+func requestOf(b *browser) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, origin+"/oidc/login", nil)
+	for _, c := range b.jar {
+		r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
+	}
+	return r
 }
 
 func TestRightPasswordsAndOutagesAreNoFailures(t *testing.T) {
@@ -354,5 +400,9 @@ func TestRestore(t *testing.T) { // OIDC-24
 	}
 	if a := h.browser().restore("whoever", "guess"); a.Code != http.StatusTooManyRequests {
 		t.Errorf("guessing goes on: %d", a.Code)
+	}
+	h.Login.Client = func(*http.Request) netip.Addr { return netip.MustParseAddr("198.51.100.1") }
+	if a := h.browser().restore("root", "temporary"); a.Code != http.StatusSeeOther {
+		t.Errorf("guesses from elsewhere lock the administrator out: %d", a.Code)
 	}
 }

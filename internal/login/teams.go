@@ -23,7 +23,7 @@ const offerLife = 10 * time.Minute
 
 // offer gives the browser the cookie, and reports whether the browser will keep it.
 func (l *Login) offer(w http.ResponseWriter, r *http.Request, a admission) bool {
-	name := session.CookieName(l.https(r)) + offerSuffix
+	name := session.CookieName(l.HTTPS(r)) + offerSuffix
 	o := offered{User: a.user.ID, Teams: a.signed.Offered, ReturnTo: a.returnTo, Until: l.Now().Add(offerLife)}
 	value, ok := l.seal.close(name, o)
 	if ok {
@@ -35,7 +35,7 @@ func (l *Login) offer(w http.ResponseWriter, r *http.Request, a admission) bool 
 // theOffer returns what the browser was offered, if it is signed in as whom it was offered to; nil if
 // nothing was.
 func (l *Login) theOffer(r *http.Request) (*offered, *session.Session, error) {
-	name := session.CookieName(l.https(r)) + offerSuffix
+	name := session.CookieName(l.HTTPS(r)) + offerSuffix
 	p, x, err := l.SignedIn(r)
 	if err != nil || p == nil {
 		return nil, nil, err
@@ -91,7 +91,7 @@ func (l *Login) postTeams(w http.ResponseWriter, r *http.Request, form url.Value
 		}
 		l.Report(r, e)
 	}
-	l.take(w, r, session.CookieName(l.https(r))+offerSuffix)
+	l.take(w, r, session.CookieName(l.HTTPS(r))+offerSuffix)
 	l.header(w, r, policy{})
 	seeOther(w, ReturnTo(o.ReturnTo))
 }

@@ -24,20 +24,25 @@ func CookieName(https bool) string {
 	return NameHTTP
 }
 
-// Cookie returns the cookie that gives a browser its session until it expires (threats O10). SameSite
-// is said outright: a cookie without it goes with cross-site POSTs for two minutes in some browsers.
-func Cookie(secret iam.Secret, https bool, expires time.Time) *http.Cookie {
-	return &http.Cookie{
-		Name: CookieName(https), Value: secret.Reveal(), Path: "/", Expires: expires,
-		HttpOnly: true, Secure: https, SameSite: http.SameSiteLaxMode,
-	}
+// Cookie returns the cookie that gives a browser a new session until it expires (threats O10). Its length
+// is said too, and wins (RFC 6265 section 5.3): a browser whose clock is fast would drop the cookie as old,
+// and be sent to sign in again and again. SameSite is said outright: a cookie without it goes with
+// cross-site POSTs for two minutes in some browsers.
+func Cookie(secret iam.Secret, https bool, s *Session) *http.Cookie {
+	c := cookie(secret.Reveal(), https)
+	c.Expires, c.MaxAge = s.Expires, max(1, int(s.Expires.Sub(s.Created)/time.Second))
+	return c
 }
 
 // Expired returns the cookie that takes a browser's session cookie away.
 func Expired(https bool) *http.Cookie {
-	c := Cookie(iam.Secret{}, https, time.Unix(1, 0).UTC())
-	c.MaxAge = -1
+	c := cookie("", https)
+	c.Expires, c.MaxAge = time.Unix(1, 0).UTC(), -1
 	return c
+}
+
+func cookie(value string, https bool) *http.Cookie {
+	return &http.Cookie{Name: CookieName(https), Value: value, Path: "/", HttpOnly: true, Secure: https, SameSite: http.SameSiteLaxMode}
 }
 
 // Read finds the value of the session's cookie, which may be of any form. The name is compared byte by
@@ -47,27 +52,45 @@ func Expired(https bool) *http.Cookie {
 // Lines are split as browsers join them, at every semicolon (RFC 6265 section 5.4): quotes, and a
 // $Version in front, mean nothing, so that neither can hide a cookie or make one.
 func Read(h http.Header, https bool) (secret iam.Secret, found bool) {
+	value, count := values(h, https)
+	if count != 1 || value == "" {
+		return iam.Secret{}, false
+	}
+	return iam.NewSecret(value), true
+}
+
+// ReasonTwo is the reason for not sending a browser to sign-in that has two session cookies.
+const ReasonTwo iam.Reason = "two_session_cookies"
+
+// CheckOne refuses a request with two session cookies: signing in would give the browser one more, which
+// would not count either, and lead to sign-in again without end.
+func CheckOne(h http.Header, https bool) error {
+	if _, count := values(h, https); count > 1 {
+		return &iam.Error{Kind: iam.KindInvalid, Reason: ReasonTwo,
+			Message: "This browser has two cookies called " + CookieName(https) + " for this site, so it cannot be told who is signed in. Delete this site's cookies in the browser, then open the page again. If that does not last, another site of the same domain sets them: tell the administrator."}
+	}
+	return nil
+}
+
+// values returns the last value that stands under the session's name, and how many there are.
+func values(h http.Header, https bool) (last string, count int) {
 	name := CookieName(https)
-	var only string
-	count := 0
 	for _, line := range h["Cookie"] {
 		for more := true; more; {
 			var pair string
 			pair, line, more = strings.Cut(line, ";")
 			if value, ok := valueOf(pair, name); ok {
-				only = value
+				last = value
 				count++
 			}
 		}
 	}
-	if count != 1 || only == "" {
-		return iam.Secret{}, false
-	}
-	return iam.NewSecret(only), true
+	return last, count
 }
 
-// Strip removes the session's cookie, under both of its names, from the Cookie lines, and leaves all
-// other cookies as they came, byte for byte. A line with nothing else is removed.
+// Strip removes the gateway's cookies from the Cookie lines, and leaves all others as they came, byte for
+// byte: the session's, under both of its names, and those of sign-in, whose names are one of the two with
+// a hyphen and more behind it. A line with nothing else is removed.
 func Strip(h http.Header) {
 	lines := h["Cookie"]
 	if !carriesOurs(lines) {
@@ -117,11 +140,10 @@ func stripLine(line string) (rest string, ok bool) {
 }
 
 func ours(pair string) bool {
-	if _, ok := valueOf(pair, NameHTTPS); ok {
-		return true
-	}
-	_, ok := valueOf(pair, NameHTTP)
-	return ok
+	name, _, _ := strings.Cut(strings.Trim(pair, blanks), "=")
+	rest, ok := strings.CutPrefix(strings.TrimPrefix(name, "__Host-"), NameHTTP)
+	rest = strings.TrimRight(rest, blanks)
+	return ok && (rest == "" || rest[0] == '-')
 }
 
 // blanks are what parsers leave out around a cookie's name. The wider Unicode has more of them, which

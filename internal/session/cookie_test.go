@@ -15,16 +15,20 @@ import (
 // TestCookieAttributes: what a browser is told, letter by letter (threats O10).
 func TestCookieAttributes(t *testing.T) {
 	secret := iam.NewSecret("value")
-	expires := time.Date(2026, 12, 20, 12, 0, 0, 0, time.UTC)
+	end := time.Date(2026, 12, 20, 12, 0, 0, 0, time.UTC)
+	month := &session.Session{Created: end.Add(-720 * time.Hour), Expires: end}
+	moment := &session.Session{Created: end.Add(-time.Millisecond), Expires: end}
 	for _, c := range []struct {
 		name   string
 		cookie *http.Cookie
 		want   string
 	}{
-		{"https", session.Cookie(secret, true, expires),
-			"__Host-wandb-gateway=value; Path=/; Expires=Sun, 20 Dec 2026 12:00:00 GMT; HttpOnly; Secure; SameSite=Lax"},
-		{"http", session.Cookie(secret, false, expires),
-			"wandb-gateway=value; Path=/; Expires=Sun, 20 Dec 2026 12:00:00 GMT; HttpOnly; SameSite=Lax"},
+		{"https", session.Cookie(secret, true, month),
+			"__Host-wandb-gateway=value; Path=/; Expires=Sun, 20 Dec 2026 12:00:00 GMT; Max-Age=2592000; HttpOnly; Secure; SameSite=Lax"},
+		{"http", session.Cookie(secret, false, month),
+			"wandb-gateway=value; Path=/; Expires=Sun, 20 Dec 2026 12:00:00 GMT; Max-Age=2592000; HttpOnly; SameSite=Lax"},
+		{"short", session.Cookie(secret, false, moment),
+			"wandb-gateway=value; Path=/; Expires=Sun, 20 Dec 2026 12:00:00 GMT; Max-Age=1; HttpOnly; SameSite=Lax"},
 		{"expired, https", session.Expired(true),
 			"__Host-wandb-gateway=; Path=/; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0; HttpOnly; Secure; SameSite=Lax"},
 		{"expired, http", session.Expired(false),
@@ -45,7 +49,7 @@ func TestCookieComesBack(t *testing.T) {
 	for _, https := range []bool{true, false} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.AddCookie(&http.Cookie{Name: "a", Value: "1"})
-		r.AddCookie(session.Cookie(secret, https, x.Expires))
+		r.AddCookie(session.Cookie(secret, https, x))
 		r.AddCookie(&http.Cookie{Name: "b", Value: "2"})
 		if got, found := session.Read(r.Header, https); !found || got.Reveal() != secret.Reveal() {
 			t.Errorf("https %t: the cookie is not read back", https)
@@ -100,6 +104,8 @@ var cookieCases = []struct {
 	{"a longer name", []string{on + "2=v; x" + on + "=v"}, "", []string{on + "2=v; x" + on + "=v"}},
 	{"the name of http", []string{"wandb-gateway=v; a=1"}, "", []string{"a=1"}},
 	{"both names", []string{"wandb-gateway=w; " + on + "=v; a=1"}, "v", []string{"a=1"}},
+	{"of a sign-in", []string{"a=1; " + on + "-flow-0123=w; " + on + "-form = w;wandb-gateway-teams"}, "", []string{"a=1"}},
+	{"of a sign-in, in another case", []string{"__host-wandb-gateway-form=w"}, "", []string{"__host-wandb-gateway-form=w"}},
 	{"an en quad before the name", []string{"\u2000" + on + "=w"}, "", []string{"\u2000" + on + "=w"}},
 	{"an en quad before a second one", []string{on + "=v; \u2000" + on + "=w"}, "v", []string{"\u2000" + on + "=w"}},
 	{"a no-break space behind the name", []string{on + "\u00a0=w"}, "", []string{on + "\u00a0=w"}},
@@ -119,6 +125,15 @@ func TestRead(t *testing.T) {
 	for _, c := range cookieCases {
 		h := http.Header{"Cookie": c.lines}
 		got, found := session.Read(h, true)
+		all := 0
+		for _, pair := range rawPairs(c.lines) {
+			if name, _, _ := strings.Cut(pair, "="); strings.TrimRight(name, " \t") == on {
+				all++
+			}
+		}
+		if err := session.CheckOne(h, true); (err != nil) != (all > 1) || session.CheckOne(h, false) != nil {
+			t.Errorf("%s: of %d cookies: %v", c.name, all, err)
+		}
 		if got.Reveal() != c.value || found != (c.value != "") {
 			t.Errorf("%s: read %q, %t; want %q", c.name, got.Reveal(), found, c.value)
 		}
@@ -196,7 +211,8 @@ func parsed(h http.Header) []string {
 
 func others(cookies []string) []string {
 	return slices.DeleteFunc(slices.Clone(cookies), func(c string) bool {
-		return strings.HasPrefix(c, session.NameHTTPS+"=") || strings.HasPrefix(c, session.NameHTTP+"=")
+		name, _, _ := strings.Cut(c, "=")
+		return isOurs(name)
 	})
 }
 
@@ -226,9 +242,13 @@ func rawPairs(lines []string) []string {
 func foreignPairs(lines []string) []string {
 	return slices.DeleteFunc(rawPairs(lines), func(pair string) bool {
 		name, _, _ := strings.Cut(pair, "=")
-		name = strings.TrimRight(name, " \t\r\n")
-		return name == session.NameHTTPS || name == session.NameHTTP
+		return isOurs(strings.TrimRight(name, " \t\r\n"))
 	})
+}
+
+func isOurs(name string) bool {
+	return name == session.NameHTTPS || name == session.NameHTTP ||
+		strings.HasPrefix(name, session.NameHTTPS+"-") || strings.HasPrefix(name, session.NameHTTP+"-")
 }
 
 // BenchmarkCookie reads and removes the cookie among those that a browser sends.

@@ -25,6 +25,21 @@ func SameOrigin(r *http.Request, own string) bool {
 	return len(origins) == 0 || origins[0] == "null" || named
 }
 
+// PageLoad reports whether a person is looking at what is answered: a whole page, not a script's request,
+// picture, frame or WebSocket (threats O21, O24).
+func PageLoad(r *http.Request) bool {
+	if dest := r.Header.Get("Sec-Fetch-Dest"); dest != "" && dest != "document" {
+		return false
+	}
+	mode := r.Header.Get("Sec-Fetch-Mode")
+	return (mode == "" || mode == "navigate") && r.Header.Get("Upgrade") == ""
+}
+
+// AcceptsHTML reports whether the client asks for a page in so many words, as browsers do.
+func AcceptsHTML(r *http.Request) bool {
+	return strings.Contains(strings.ToLower(strings.Join(r.Header["Accept"], ",")), "text/html")
+}
+
 // sameOrigin compares an Origin, which never has the scheme's own port, with the site's.
 func sameOrigin(own, origin string) bool {
 	own = strings.ToLower(own)

@@ -77,9 +77,8 @@ func judge(result *goldap.SimpleBindResult, err error) verdict {
 	switch code {
 	case goldap.LDAPResultInvalidCredentials:
 		return judgeInvalid(result, err)
-	case goldap.LDAPResultUnwillingToPerform: // 389 Directory Server: inactivated
-		return verdictRefused
-	case goldap.LDAPResultNoSuchObject, goldap.LDAPResultInvalidDNSyntax, // gone meanwhile, or never there
+	case goldap.LDAPResultUnwillingToPerform, // 389 Directory Server: inactivated, in older versions whatever the password
+		goldap.LDAPResultNoSuchObject, goldap.LDAPResultInvalidDNSyntax, // gone meanwhile, or never there
 		goldap.LDAPResultInappropriateAuthentication, // has no password
 		goldap.LDAPResultInsufficientAccessRights,    // may not bind
 		goldap.LDAPResultConstraintViolation:         // 389 Directory Server: too many failures

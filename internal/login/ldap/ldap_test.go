@@ -323,7 +323,7 @@ func TestBindAnswers(t *testing.T) {
 		"AD: password expired":         {49, data("532"), nil, iam.KindDenied, ReasonPasswordExpired},
 		"AD: must change":              {49, data("773"), nil, iam.KindDenied, ReasonPasswordExpired},
 		"AD: a code of another result": {80, data("533"), nil, iam.KindUnavailable, "unavailable"},
-		"inactivated":                  {53, "Account inactivated. Contact system administrator.", nil, iam.KindDenied, ReasonAccountRefused},
+		"inactivated":                  {53, "Account inactivated. Contact system administrator.", nil, iam.KindUnauthenticated, ReasonWrongPassword},
 		"too many failures":            {19, "Exceed password retry limit", nil, iam.KindUnauthenticated, ReasonWrongPassword},
 		"no password":                  {48, "", nil, iam.KindUnauthenticated, ReasonWrongPassword},
 		"gone":                         {32, "", nil, iam.KindUnauthenticated, ReasonWrongPassword},
