@@ -150,6 +150,7 @@ func (x *exchange) identify() error {
 	if err != nil {
 		return x.failedCredential(err)
 	}
+	credential.Network = failure.Client(x.client)
 	x.caller.Credential = credential
 	x.event.Credential = credential.Kind
 	switch {

@@ -109,7 +109,7 @@ func accountTeams(p *iam.Principal) []string {
 // askOwnAccount asks viewer. Only "SERVICE" counts there: what its other words mean on that type is
 // not known, and a person need not be told from an account that is not told of.
 func (d *Directory) askOwnAccount(ctx context.Context, who asker) (accountType, error) {
-	r, err := d.ask(ctx, who.credential, &d.questions.account, nil)
+	r, err := d.ask(ctx, who, &d.questions.account, nil)
 	switch {
 	case errors.Is(err, errUnknownField), errors.Is(err, errForbidden), errors.Is(err, errNotFound):
 		return accountUntold, nil

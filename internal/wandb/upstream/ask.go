@@ -73,12 +73,12 @@ func (q *question) first() int {
 	return 0
 }
 
-// ask puts a question to the server with the credential and returns what it said. An error is one of
+// ask puts a question to the server in somebody's name and returns what it said. An error is one of
 // the err values above or an iam.KindUnavailable.
-func (d *Directory) ask(ctx context.Context, c iam.Credential, q *question, variables map[string]string) (reply, error) {
+func (d *Directory) ask(ctx context.Context, who asker, q *question, variables map[string]string) (reply, error) {
 	first := q.first()
 	for i, wording := range q.wordings[first:] {
-		r, err := d.post(ctx, c, wording, variables)
+		r, err := d.post(ctx, who, wording, variables)
 		if errors.Is(err, errUnknownField) {
 			continue
 		}
@@ -92,14 +92,14 @@ func (d *Directory) ask(ctx context.Context, c iam.Credential, q *question, vari
 }
 
 // post sends one request and sorts its answer.
-func (d *Directory) post(ctx context.Context, c iam.Credential, wording string, variables map[string]string) (reply, error) {
+func (d *Directory) post(ctx context.Context, who asker, wording string, variables map[string]string) (reply, error) {
 	body, err := json.Marshal(map[string]any{"query": wording, "variables": variables})
 	if err != nil { // strings only
 		return reply{}, d.unavailable("cannot be asked", err, 0)
 	}
-	end, err := d.turn(ctx)
-	if err != nil {
-		return reply{}, err
+	end, ok := d.turns.wait(ctx, who.line())
+	if !ok {
+		return reply{}, d.busy(ctx.Err())
 	}
 	defer end()
 
@@ -113,7 +113,7 @@ func (d *Directory) post(ctx context.Context, c iam.Credential, wording string, 
 	// wandb.Api() sends this with every request of every user (sdk-wire 1.4). Without it the server
 	// shows an administrator less than the same key would see through the gateway.
 	req.Header.Set("Use-Admin-Privileges", "true")
-	present(req.Header, c)
+	present(req.Header, who.credential)
 
 	res, err := d.client.Do(req)
 	if err != nil {

@@ -14,8 +14,9 @@ const (
 	// at most once in this time, however many requests come with it. It is far shorter than a miss,
 	// because it says nothing about the key.
 	backoff = time.Second
-	// maxFlights bounds the look-ups of one cache that are under way or wait for their turn.
-	maxFlights = 1 << 14
+	// maxFlights bounds the look-ups of one cache that are under way or wait for their turn. The lines
+	// before the server are shorter: a flood ends there, and takes no look-up from others.
+	maxFlights = 2*(maxWaiting+maxLines) + 1<<10
 	shards     = 64
 	// samples is how many entries are looked at to find the one to drop from a full shard.
 	samples = 8

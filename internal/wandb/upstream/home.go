@@ -61,7 +61,7 @@ func (d *Directory) PlaceID(ctx context.Context, c iam.Credential, t wandb.IDTyp
 }
 
 func (d *Directory) askHome(ctx context.Context, who asker, t wandb.IDType, id string) (home, error) {
-	r, err := d.ask(ctx, who.credential, d.questions.homes[t], map[string]string{"id": id})
+	r, err := d.ask(ctx, who, d.questions.homes[t], map[string]string{"id": id})
 	switch {
 	case errors.Is(err, errRefused):
 		return home{}, d.refused(who, err)

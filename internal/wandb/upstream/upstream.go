@@ -17,7 +17,6 @@
 package upstream
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -25,8 +24,6 @@ import (
 	"net/http"
 	"net/url"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 )
@@ -80,8 +77,7 @@ type Directory struct {
 	host     string
 	client   *http.Client
 	timeout  time.Duration
-	turns    *rate.Limiter
-	slots    chan struct{}
+	turns    *turns
 
 	viewers  *cache[*iam.Principal]
 	accounts *cache[accountType]
@@ -107,8 +103,7 @@ func New(c Config) (*Directory, error) {
 		host:         c.URL.Host,
 		client:       client(c),
 		timeout:      c.Timeout,
-		turns:        rate.NewLimiter(rate.Limit(c.LookupsPerSecond), c.LookupsPerSecond),
-		slots:        make(chan struct{}, c.Parallel),
+		turns:        newTurns(c.LookupsPerSecond, c.Parallel, c.Timeout),
 		seen:         newLastSeen(c.MaxEntries),
 		epochs:       newEpochs(),
 		questions:    newQuestions(),
@@ -202,17 +197,4 @@ func client(c Config) *http.Client {
 	own.Timeout = 0 // every look-up has a deadline of its own
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &own
-}
-
-// turn waits until the server may be asked once more. The returned function ends the turn.
-func (d *Directory) turn(ctx context.Context) (end func(), err error) {
-	if err := d.turns.Wait(ctx); err != nil {
-		return nil, d.busy(err)
-	}
-	select {
-	case d.slots <- struct{}{}:
-		return func() { <-d.slots }, nil
-	case <-ctx.Done():
-		return nil, d.busy(ctx.Err())
-	}
 }

@@ -84,7 +84,10 @@ func askable(c iam.Credential) bool {
 
 func (d *Directory) viewerLook(c iam.Credential) func(context.Context) answer[*iam.Principal] {
 	return func(ctx context.Context) answer[*iam.Principal] {
-		p, err := d.askViewer(ctx, c)
+		who := askerOf(c)
+		was := d.viewers.last(who.digest)
+		who.strange = was == nil
+		p, err := d.askViewer(ctx, who)
 		soon := false
 		switch {
 		case err == nil:
@@ -96,7 +99,7 @@ func (d *Directory) viewerLook(c iam.Credential) func(context.Context) answer[*i
 			d.seen.add(p)
 		case definite(err):
 			// Upload tickets of theirs stop as well. Another credential of theirs brings them back.
-			if was := d.viewers.last(digestOfCredential(c)); was != nil {
+			if was != nil {
 				d.seen.drop(was.Ref)
 				d.seen.drop(judged(was).Ref) // from before it was known what they are
 			}
@@ -105,8 +108,8 @@ func (d *Directory) viewerLook(c iam.Credential) func(context.Context) answer[*i
 	}
 }
 
-func (d *Directory) askViewer(ctx context.Context, c iam.Credential) (*iam.Principal, error) {
-	r, err := d.ask(ctx, c, &d.questions.viewer, nil)
+func (d *Directory) askViewer(ctx context.Context, who asker) (*iam.Principal, error) {
+	r, err := d.ask(ctx, who, &d.questions.viewer, nil)
 	switch {
 	case errors.Is(err, errRefused):
 		return nil, d.unknown(err)
