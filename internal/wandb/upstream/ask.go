@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -17,8 +18,11 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
 )
 
-// maxAnswerBytes bounds what is read of an answer (threats D17).
+// maxAnswerBytes bounds what is read of an answer, after decompression (threats D17).
 const maxAnswerBytes = 1 << 20
+
+// maxHeaderBytes bounds an answer's header in the same way.
+const maxHeaderBytes = 64 << 10
 
 // What an answer as a whole can say besides its data. They are matched with errors.Is and never
 // reach a caller.
@@ -164,7 +168,7 @@ func (d *Directory) read(res *http.Response, body []byte) (reply, error) {
 	case status >= 300 && status < 400:
 		return reply{}, d.unavailable("answers with a redirect, which the gateway does not follow with a credential; "+
 			"`directory wandb` must name the server's own address", cause(), 0)
-	case err != nil:
+	case err != nil || !mayBeJSON(res.Header.Get("Content-Type")):
 		return reply{}, d.unavailable("answered something that is not a GraphQL answer; "+
 			"`directory wandb` must name a W&B server", cause(), 0)
 	case r.unknownField():
@@ -177,6 +181,23 @@ func (d *Directory) read(res *http.Response, body []byte) (reply, error) {
 		return reply{}, d.unavailable(fmt.Sprintf("answered with status %d", status), cause(), 0)
 	}
 	return r, nil
+}
+
+// mayBeJSON reports whether a body of that type can be the word of a GraphQL server. Some name no type,
+// or plain text; what calls itself a page or a picture was not written by one, whatever it holds.
+func mayBeJSON(contentType string) bool {
+	if contentType == "" {
+		return true
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	switch {
+	case err != nil:
+		return false
+	case media == "text/plain", media == "text/json", media == "application/octet-stream":
+		return true
+	default:
+		return media == "application/json" || strings.HasSuffix(media, "+json")
+	}
 }
 
 // reply is the envelope of a GraphQL answer.
@@ -255,6 +276,21 @@ func (r reply) errorIn(name string) error {
 		}
 	}
 	return nil
+}
+
+// unauthenticated reports whether all errors say that nobody is signed in, as servers do beside a viewer
+// that is null, and in place of 401.
+func (r reply) unauthenticated() bool {
+	for _, e := range r.Errors {
+		switch code := fmt.Sprint(e.Extensions.Code); strings.ToUpper(code) {
+		case "UNAUTHENTICATED", "401":
+			continue
+		}
+		if message := strings.ToLower(e.Message); !strings.Contains(message, "not logged in") && !strings.Contains(message, "unauthenticated") {
+			return false
+		}
+	}
+	return len(r.Errors) > 0
 }
 
 // concerns reports whether the error is about a root field. One without a path is about all.

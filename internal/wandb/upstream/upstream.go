@@ -191,6 +191,8 @@ func client(c Config) *http.Client {
 			ForceAttemptHTTP2:   true,
 			MaxIdleConnsPerHost: c.Parallel,
 			IdleConnTimeout:     90 * time.Second,
+
+			MaxResponseHeaderBytes: maxHeaderBytes,
 		}
 	}
 	own.Jar = nil

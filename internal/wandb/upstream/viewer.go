@@ -159,7 +159,10 @@ func viewerOf(r reply) (*viewer, error) {
 	}
 	failure := r.errorIn("viewer")
 	if isNull(raw) {
-		return nil, failure // null with an error is a failure, null alone is nobody
+		if r.unauthenticated() {
+			return nil, nil
+		}
+		return nil, failure // null with any other error is a failure, null alone is nobody
 	}
 	var v viewer
 	if err := json.Unmarshal(raw, &v); err != nil {

@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -137,6 +139,11 @@ var answers = []struct {
 	{"401", status(401, `{"errors":[{"message":"unauthenticated"}]}`), iam.KindUnauthenticated, ReasonUnknown, "WANDB_API_KEY", 0},
 	{"401 with HTML", status(401, `<html>`), iam.KindUnauthenticated, ReasonUnknown, "", 0},
 	{"viewer null", status(200, `{"data":{"viewer":null}}`), iam.KindUnauthenticated, ReasonUnknown, "", 0},
+	{"viewer null, nobody signed in", status(200, `{"data":{"viewer":null},"errors":[{"message":"user is not logged in","path":["viewer"],"extensions":{"code":"PERMISSION_ERROR"}}]}`), iam.KindUnauthenticated, ReasonUnknown, "", 0},
+	{"viewer null, unauthenticated", status(200, `{"data":{"viewer":null},"errors":[{"message":"no","extensions":{"code":"UNAUTHENTICATED"}}]}`), iam.KindUnauthenticated, ReasonUnknown, "", 0},
+	{"as plain text", typed("text/plain; charset=utf-8", status(200, `{"data":{"viewer":null}}`)), iam.KindUnauthenticated, ReasonUnknown, "", 0},
+	{"as GraphQL's own type", typed("application/graphql-response+json", status(200, `{"data":{"viewer":null}}`)), iam.KindUnauthenticated, ReasonUnknown, "", 0},
+	{"compressed", zipped(`{"data":{"viewer":null}}`), iam.KindUnauthenticated, ReasonUnknown, "", 0},
 	{"deleted person", status(200, `{"data":{"viewer":{"id":"1","username":"eve","deletedAt":"2026-01-01T00:00:00Z"}}}`), iam.KindUnauthenticated, ReasonDeactivated, "deleted", 0},
 	{"403 of the server", status(403, `{"errors":[{"message":"locked"}]}`), iam.KindDenied, ReasonForbidden, "refuses", 0},
 
@@ -152,6 +159,15 @@ var answers = []struct {
 	{"503 with NaN", wait("NaN", status(503, ``)), iam.KindUnavailable, ReasonUpstream, "", shortWait},
 	{"500 with a viewer null", status(500, `{"data":{"viewer":null}}`), iam.KindUnavailable, ReasonUpstream, "status 500", shortWait},
 	{"redirect", redirect("https://elsewhere.test/login"), iam.KindUnavailable, ReasonUpstream, "redirect", shortWait},
+	{"as a page", typed("text/html; charset=utf-8", status(200, `{"data":{"viewer":null}}`)), iam.KindUnavailable, ReasonUpstream, "not a GraphQL answer", shortWait},
+	{"as a broken type", typed("json;=", status(200, `{"data":{"viewer":null}}`)), iam.KindUnavailable, ReasonUpstream, "", shortWait},
+	{"a person, as a page", typed("text/html", status(200, `{"data":{"viewer":{"id":"1","username":"eve"}}}`)), iam.KindUnavailable, ReasonUpstream, "", shortWait},
+	{"403 as a page", typed("text/html", status(403, `{"errors":[{"message":"locked"}]}`)), iam.KindUnavailable, ReasonUpstream, "", shortWait},
+	{"viewer null, one of two errors says why", status(200, `{"data":{"viewer":null},"errors":[{"message":"user is not logged in"},{"message":"timeout"}]}`), iam.KindUnavailable, ReasonUpstream, "", shortWait},
+	{"compressed a thousandfold", zipped(`{"data":{"viewer":{"id":"1","name":"` + strings.Repeat("x", 64<<20) + `"}}}`), iam.KindUnavailable, ReasonUpstream, "larger than 1 MiB", shortWait},
+	{"said to be compressed", encoded("gzip", status(200, `{"data":{"viewer":null}}`)), iam.KindUnavailable, ReasonUpstream, "", shortWait},
+	{"compressed in another way", encoded("br", status(200, "\x8b\x0b\x80{}\x03")), iam.KindUnavailable, ReasonUpstream, "", shortWait},
+	{"a header without end", wait(strings.Repeat("9", 2*maxHeaderBytes), status(200, `{"data":{"viewer":null}}`)), iam.KindUnavailable, ReasonUpstream, "cannot be reached", shortWait},
 	{"HTML sign-in page", status(200, `<!doctype html><title>Sign in</title>`), iam.KindUnavailable, ReasonUpstream, "must name a W&B server", shortWait},
 	{"nothing", status(200, ``), iam.KindUnavailable, ReasonUpstream, "", shortWait},
 	{"half JSON", status(200, `{"data":{"viewer":{"id":"VXNlcjox","usern`), iam.KindUnavailable, ReasonUpstream, "", shortWait},
@@ -192,6 +208,29 @@ func wait(value string, next http.HandlerFunc) http.HandlerFunc {
 		w.Header().Set("Retry-After", value)
 		next(w, r)
 	}
+}
+
+func typed(contentType string, next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		next(w, r)
+	}
+}
+
+func encoded(encoding string, next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Encoding", encoding)
+		next(w, r)
+	}
+}
+
+// zipped answers in gzip, which the client asks for by itself.
+func zipped(body string) http.HandlerFunc {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	z.Write([]byte(body))
+	z.Close()
+	return encoded("gzip", typed("application/json", status(200, b.String())))
 }
 
 func redirect(to string) http.HandlerFunc {
