@@ -36,14 +36,13 @@ var (
 
 // questions are all that the server is ever asked.
 type questions struct {
-	viewer, account, entity, project, members, people question
-	homes                                             map[wandb.IDType]*question
+	viewer, entity, project, members, people question
+	homes                                    map[wandb.IDType]*question
 }
 
 func newQuestions() questions {
 	return questions{
 		viewer:  question{wordings: viewerWordings},
-		account: question{wordings: accountWordings},
 		entity:  question{wordings: entityWordings},
 		project: question{wordings: projectWordings},
 		members: question{wordings: memberWordings},
@@ -80,14 +79,23 @@ func (q *question) first() int {
 // ask puts a question to the server in somebody's name and returns what it said. An error is one of
 // the err values above or an iam.KindUnavailable.
 func (d *Directory) ask(ctx context.Context, who asker, q *question, variables map[string]string) (reply, error) {
-	first := q.first()
-	for i, wording := range q.wordings[first:] {
-		r, err := d.post(ctx, who, wording, variables)
+	for i := 0; ; i++ {
+		end, ok := d.turns.wait(ctx, who.line())
+		if !ok {
+			return reply{}, d.busy(ctx.Err())
+		}
+		first := q.first() // read when the turn has come: those before may have found out
+		if i = max(i, first); i == len(q.wordings) {
+			end()
+			break
+		}
+		r, err := d.post(ctx, who, q.wordings[i], variables)
+		end()
 		if errors.Is(err, errUnknownField) {
 			continue
 		}
-		if err == nil && i > 0 {
-			q.start.Store(&wordingStart{index: first + i, until: time.Now().Add(wordingTTL)})
+		if err == nil && i > first {
+			q.start.Store(&wordingStart{index: i, until: time.Now().Add(wordingTTL)})
 		}
 		return r, err
 	}
@@ -101,12 +109,6 @@ func (d *Directory) post(ctx context.Context, who asker, wording string, variabl
 	if err != nil { // strings only
 		return reply{}, d.unavailable("cannot be asked", err, 0)
 	}
-	end, ok := d.turns.wait(ctx, who.line())
-	if !ok {
-		return reply{}, d.busy(ctx.Err())
-	}
-	defer end()
-
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.endpoint, bytes.NewReader(body))
 	if err != nil {
 		return reply{}, d.unavailable("cannot be asked", err, 0)

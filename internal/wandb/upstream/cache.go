@@ -245,6 +245,15 @@ func (c *cache[V]) remember(s *shard[V], key flightKey, a answer[V], asked time.
 	}
 }
 
+// learn remembers what the answer to another question told. asked is when that was asked.
+func (c *cache[V]) learn(key digest, v V, asked time.Duration) {
+	s := c.shard(key)
+	stamp := c.forgottenCounter(key).Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.remember(s, flightKey{key, stamp}, answer[V]{value: v, asOf: asked}, asked)
+}
+
 // find returns the entry under key if it still counts. The shard is locked for reading.
 func (s *shard[V]) find(key digest, stamp uint64, now time.Duration) (entry[V], bool) {
 	if e, ok := s.present[key]; ok && e.stamp == stamp && now < e.expires {

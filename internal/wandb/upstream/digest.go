@@ -24,6 +24,8 @@ const (
 	purposeRole
 	purposeHome
 	purposeAccount
+	purposeList
+	purposeListForAdmin
 	purposePersonByName
 	purposePersonByEmail
 )

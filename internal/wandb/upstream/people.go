@@ -55,6 +55,9 @@ func (t *accountType) UnmarshalJSON(b []byte) error {
 // askPeople asks for a team's member list; an empty one when the server does not tell. Errors are
 // iam.KindUnavailable.
 func (d *Directory) askPeople(ctx context.Context, who asker, team string) (people, error) {
+	if d.questions.people.first() == len(peopleWordings)-1 {
+		return nil, nil // the server has just said that it tells nobody
+	}
 	r, err := d.ask(ctx, who, &d.questions.people, map[string]string{"entity": team})
 	switch {
 	case errors.Is(err, errTooLarge), errors.Is(err, errUnknownField), errors.Is(err, errForbidden), errors.Is(err, errNotFound):

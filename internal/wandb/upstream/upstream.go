@@ -81,6 +81,7 @@ type Directory struct {
 
 	viewers  *cache[*iam.Principal]
 	accounts *cache[accountType]
+	lists    *cache[struct{}]
 	shown    *cache[*shown]
 	roles    *cache[iam.Role]
 	people   *cache[*iam.Principal]
@@ -120,6 +121,8 @@ func New(c Config) (*Directory, error) {
 	d.homes = newCache[home](limits)
 	limits.hits, limits.misses = accountTTL, accountUntoldTTL
 	d.accounts = newCache[accountType](limits)
+	limits.hits, limits.misses = backoff, backoff // what they tell is remembered in accounts
+	d.lists = newCache[struct{}](limits)
 	return d, nil
 }
 

@@ -11,9 +11,11 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 )
 
-// viewerWordings ask who holds the credential. All their fields stand in the SDK's own questions
-// (sdk-wire 7, 8).
+// viewerWordings ask who holds the credential. All their fields but one stand in the SDK's own questions
+// (sdk-wire 7, 8). No client is known to ask viewer for accountType: a server that does not know it there
+// is asked without it.
 var viewerWordings = []string{
+	`query GatewayViewer { viewer { id username email name admin entity deletedAt accountType teams { edges { node { name } } } } }`,
 	`query GatewayViewer { viewer { id username email name admin entity deletedAt teams { edges { node { name } } } } }`,
 	`query GatewayViewer { viewer { id username email name entity teams { edges { node { name } } } } }`,
 	`query GatewayViewer { viewer { id username entity teams { edges { node { name } } } } }`,
@@ -87,11 +89,11 @@ func (d *Directory) viewerLook(c iam.Credential) func(context.Context) answer[*i
 		who := askerOf(c)
 		was := d.viewers.last(who.digest)
 		who.strange = was == nil
-		p, err := d.askViewer(ctx, who)
+		p, told, err := d.askViewer(ctx, who)
 		soon := false
 		switch {
 		case err == nil:
-			account, settled := d.account(ctx, c, p)
+			account, settled := d.account(ctx, c, p, told)
 			if account == accountService {
 				p = asServiceAccount(p)
 			}
@@ -108,28 +110,29 @@ func (d *Directory) viewerLook(c iam.Credential) func(context.Context) answer[*i
 	}
 }
 
-func (d *Directory) askViewer(ctx context.Context, who asker) (*iam.Principal, error) {
+// askViewer returns who holds the credential, and what sort of account viewer itself calls them.
+func (d *Directory) askViewer(ctx context.Context, who asker) (*iam.Principal, accountType, error) {
 	r, err := d.ask(ctx, who, &d.questions.viewer, nil)
 	switch {
 	case errors.Is(err, errRefused):
-		return nil, d.unknown(err)
+		return nil, accountUntold, d.unknown(err)
 	case errors.Is(err, errForbidden):
-		return nil, d.forbidden(err)
+		return nil, accountUntold, d.forbidden(err)
 	case errors.Is(err, errNotFound):
-		return nil, d.unavailable("has no /graphql; `directory wandb` must name a W&B server", err, 0)
+		return nil, accountUntold, d.unavailable("has no /graphql; `directory wandb` must name a W&B server", err, 0)
 	case err != nil:
-		return nil, err
+		return nil, accountUntold, err
 	}
 	v, err := viewerOf(r)
 	switch {
 	case err != nil:
-		return nil, d.unavailable("answered only half of who is calling", err, 0)
+		return nil, accountUntold, d.unavailable("answered only half of who is calling", err, 0)
 	case v == nil:
-		return nil, d.unknown(nil)
+		return nil, accountUntold, d.unknown(nil)
 	case v.deleted():
-		return nil, d.deactivated()
+		return nil, accountUntold, d.deactivated()
 	}
-	return v.toPrincipal(d.organization), nil
+	return v.toPrincipal(d.organization), v.Account, nil
 }
 
 // viewer is what the server says of who holds a credential.
@@ -141,6 +144,7 @@ type viewer struct {
 	Admin     bool            `json:"admin"`
 	Entity    string          `json:"entity"`
 	DeletedAt json.RawMessage `json:"deletedAt"`
+	Account   accountType     `json:"accountType"`
 	Teams     *struct {
 		Edges []struct {
 			Node struct {

@@ -311,7 +311,7 @@ func TestServersOfAnotherAgeAreAskedForLess(t *testing.T) {
 			if _, err := d.PrincipalByCredential(t.Context(), apiKey(key)); err != nil {
 				t.Fatal(err)
 			}
-			if got, want := s.count("GatewayViewer"), 2+i; got != want {
+			if got, want := s.count("GatewayViewer"), 3+i; got != want {
 				t.Errorf("asked %d times after key %d, want %d: the working wording is kept", got, i, want)
 			}
 		}
@@ -321,8 +321,8 @@ func TestServersOfAnotherAgeAreAskedForLess(t *testing.T) {
 		if _, err := d.PrincipalByCredential(t.Context(), apiKey(aliceKey)); err != nil {
 			t.Fatal(err)
 		}
-		if got := s.count("deletedAt"); got != 2 {
-			t.Errorf("the full wording was tried %d times, want 2", got)
+		if got := s.count("deletedAt"); got != 3 {
+			t.Errorf("the full wordings were tried %d times, want 3", got)
 		}
 	})
 }
@@ -467,30 +467,51 @@ func TestFailureExtendsNothing(t *testing.T) {
 	})
 }
 
+// Ten thousand people of a hundred teams come at the same moment, each with two requests. The server is
+// asked once for each key, and beside that a few times for each team's list.
 func TestManyFirstRequestsCauseOneLookupPerKey(t *testing.T) {
-	const keys, requests = 10_000, 2
-	s := newFakeServer()
+	const keys, requests, teams = 10_000, 2, 100
 	key := func(i int) string { return fmt.Sprintf("local-%040x", i) }
-	for i := range keys {
-		s.viewers[basic(key(i))] = fmt.Sprintf(`{"id":"User:%d","username":"user-%d","teams":{"edges":[]}}`, i, i)
-	}
-	d := directory(t, s, func(c *Config) { c.Timeout = time.Minute })
-	var wg sync.WaitGroup
-	var wrong atomic.Int64
-	for i := range keys * requests {
-		wg.Go(func() {
-			p, err := d.PrincipalByCredential(t.Context(), apiKey(key(i%keys)))
-			if err != nil || p.Username != fmt.Sprintf("user-%d", i%keys) {
-				wrong.Add(1)
+	for name, tt := range map[string]struct {
+		lacks  string
+		viewer int // look-ups beside one for each key
+	}{
+		"server that tells all": {"nothing", 0},
+		"server of less":        {"accountType", 2 * DefaultParallel},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newFakeServer()
+			s.lacks = []string{tt.lacks}
+			lists := make([]strings.Builder, teams)
+			for i := range keys {
+				s.viewers[basic(key(i))] = fmt.Sprintf(`{"id":"User:%d","username":"user-%d","teams":{"edges":[{"node":{"name":"team-%d"}}]}}`, i, i, i%teams)
+				fmt.Fprintf(&lists[i%teams], `{"username":"user-%d","accountType":"MEMBER"},`, i)
+			}
+			for i := range lists {
+				s.members[fmt.Sprintf("team-%d", i)] = "[" + strings.TrimSuffix(lists[i].String(), ",") + "]"
+			}
+			d := directory(t, s, func(c *Config) { c.Timeout = time.Minute })
+			var wg sync.WaitGroup
+			var wrong atomic.Int64
+			for i := range keys * requests {
+				wg.Go(func() {
+					p, err := d.PrincipalByCredential(t.Context(), apiKey(key(i%keys)))
+					if err != nil || p.Username != fmt.Sprintf("user-%d", i%keys) {
+						wrong.Add(1)
+					}
+				})
+			}
+			wg.Wait()
+			if n := wrong.Load(); n != 0 {
+				t.Errorf("%d requests failed or got somebody else", n)
+			}
+			if n := s.count("GatewayViewer"); n < keys || n > keys+tt.viewer {
+				t.Errorf("%d look-ups for %d keys", n, keys)
+			}
+			if n := s.count("GatewayPeople"); n > 3*teams {
+				t.Errorf("%d questions about the members of %d teams", n, teams)
 			}
 		})
-	}
-	wg.Wait()
-	if n := wrong.Load(); n != 0 {
-		t.Errorf("%d requests failed or got somebody else", n)
-	}
-	if n := s.count("GatewayViewer"); n != keys {
-		t.Errorf("%d look-ups for %d keys", n, keys)
 	}
 }
 
