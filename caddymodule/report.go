@@ -108,6 +108,8 @@ func reportSigning(logger *zap.Logger) func(signing.Event) {
 
 func reportLevel(e *gateway.Event) (zapcore.Level, string) {
 	switch {
+	case e.Reason == gateway.ReasonServerUnreachable:
+		return zapcore.ErrorLevel, "the server did not answer"
 	case e.Status >= http.StatusInternalServerError:
 		return zapcore.ErrorLevel, "could not be judged"
 	case e.Shadowed:

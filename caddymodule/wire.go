@@ -211,7 +211,7 @@ func newGateway(a *App, h *Handler) (*gateway.Gateway, error) {
 		Failures:           a.services.failures,
 		SignIn:             a.services.signIn(),
 		Doors:              doors(a),
-		Host:               gateway.Host{Client: client, HTTPS: https, RequestID: requestID, Identified: identified, Report: h.report},
+		Host:               gateway.Host{Client: client, HTTPS: https, RequestID: requestID, Identified: identified, ProxyStatus: proxyStatus, Report: h.report},
 	})
 }
 
