@@ -133,6 +133,13 @@ func bounded(s string) string {
 	return s
 }
 
+// reportPlaces logs when old places of ids cannot be deleted. They are in nobody's way but take room.
+func reportPlaces(logger *zap.Logger) func(error) {
+	return func(err error) {
+		logger.Warn("the places of ids that nobody uses any more were not deleted; the next try is in a day", zap.Error(err))
+	}
+}
+
 // reportKeySet logs when an issuer's keys cannot be had, change, or are no good.
 func reportKeySet(logger *zap.Logger) func(remote.Event) {
 	return func(e remote.Event) {

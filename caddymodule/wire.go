@@ -99,7 +99,8 @@ func wire(a *App, s *state) (*services, error) {
 		}
 		w.facts = facts.NewWandb(local, w.upstream, a.settings.Settings)
 	}
-	w.run(w.signing.Run, w.tokens.Run, w.sessions.Run, w.tryConnectors(a.logger))
+	w.run(w.signing.Run, w.tokens.Run, w.sessions.Run, w.tryConnectors(a.logger),
+		func(ctx context.Context) { local.Run(ctx, reportPlaces(a.logger)) })
 	return w, nil
 }
 

@@ -596,6 +596,7 @@ func TestPlaceID(t *testing.T) {
 	s := newFakeServer()
 	s.homes["art"] = `{"artifactSequence":{"project":` + inVision + `}}`
 	s.homes["col"] = `{"project":` + inVision + `}`
+	s.homes["view"] = `{"project":{"name":"detector","entityName":"vision"}}`
 	s.homes["cli"] = `{"serverID":"art"}`
 	s.homes["loose"] = `{"artifactSequence":{"project":null}}`
 	s.homes["loop"] = `{"serverID":""}`
@@ -609,6 +610,7 @@ func TestPlaceID(t *testing.T) {
 		{"artifact", wandb.IDArtifact, "art", iam.KindInternal},
 		{"collection", wandb.IDCollection, "col", iam.KindInternal},
 		{"client id", wandb.IDArtifactClient, "cli", iam.KindInternal},
+		{"report", wandb.IDView, "view", iam.KindInternal},
 		{"artifact nowhere", wandb.IDArtifact, "loose", iam.KindNotFound},
 		{"client id of nothing", wandb.IDArtifactClient, "loop", iam.KindNotFound},
 		{"no entity", wandb.IDArtifact, "half", iam.KindNotFound},
@@ -626,7 +628,7 @@ func TestPlaceID(t *testing.T) {
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
 				s.set(func(s *fakeServer) { s.asked = nil })
-				entity, project, err := d.PlaceID(t.Context(), apiKey(aliceKey), tt.t, tt.id)
+				entity, project, err := d.PlaceID(t.Context(), nil, apiKey(aliceKey), tt.t, tt.id)
 				for _, q := range s.asked {
 					if q.header.Get("Authorization") != want {
 						t.Error("asked in the wrong name")
@@ -644,6 +646,6 @@ func TestPlaceID(t *testing.T) {
 	}
 	d := directory(t, s)
 	s.set(func(s *fakeServer) { s.bad = status(500, "") })
-	_, _, err := d.PlaceID(t.Context(), apiKey(aliceKey), wandb.IDArtifact, "art")
+	_, _, err := d.PlaceID(t.Context(), nil, apiKey(aliceKey), wandb.IDArtifact, "art")
 	wantKind(t, err, iam.KindUnavailable)
 }

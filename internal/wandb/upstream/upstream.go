@@ -126,6 +126,9 @@ func New(c Config) (*Directory, error) {
 	return d, nil
 }
 
+// Hits is how long what the server said is believed.
+func (d *Directory) Hits() time.Duration { return d.shown.hits }
+
 // Close lets go of idle connections. Look-ups under way end within Config.Timeout.
 func (d *Directory) Close() error {
 	d.client.CloseIdleConnections()
