@@ -68,7 +68,7 @@ func recorded(t wandb.IDType) bool {
 // find returns where an id lies; false if no answer told.
 func (s *places) find(ctx context.Context, t wandb.IDType, id string) (place, bool, error) {
 	if !recorded(t) {
-		p, ok := s.recent.find(placeKey{t, id}, s.oldest())
+		p, ok := s.recent.find(placeKey{t, id}, s.oldest(t))
 		return p, ok, nil
 	}
 	p, err := hotcache.Read(ctx, s.cache.View(), s.key(t, id), decodePlace)
@@ -108,8 +108,10 @@ func (s *places) record(ctx context.Context, t wandb.IDType, id string, p place)
 
 func (s *places) today() int64 { return s.now().Unix() / (24 * 60 * 60) }
 
-func (s *places) oldest() time.Time {
-	if s.believed == 0 {
+// oldest is since when a place must have been learned: what the upstream can be asked again is believed
+// for a time.
+func (s *places) oldest(t wandb.IDType) time.Time {
+	if s.believed == 0 || wandb.HomeQuestion(t) == "" {
 		return time.Time{}
 	}
 	return s.now().Add(-s.believed)
