@@ -33,6 +33,15 @@ type record struct {
 	server *standin.Server
 	web    *httptest.Server
 	host   string
+	config config
+}
+
+// restart starts the gateway anew, with its data.
+func (r *record) restart(t *testing.T) {
+	t.Helper()
+	r.stop()
+	r.config.dir = r.dir
+	r.process = start(t, r.config)
 }
 
 // recordBounds are short enough to be waited for.
@@ -72,11 +81,11 @@ func startRecordWith(t *testing.T, site, directory, global string, more ...strin
 		web.Close()
 	})
 	host := strings.TrimPrefix(web.URL, "http://")
-	p := start(t, config{
+	how := config{
 		upstream: host, site: site,
 		global: "failure_limit off\n\t\tdirectory wandb " + web.URL + " {\n\t\t\t" + recordBounds + directory + "\n\t\t}\n\t\t" + global,
-	})
-	return record{p, server, web, host}
+	}
+	return record{start(t, how), server, web, host, how}
 }
 
 // keyOf is the key of one of the further people.
