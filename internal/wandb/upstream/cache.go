@@ -37,7 +37,8 @@ type bounds struct {
 	hits, misses time.Duration
 	timeout      time.Duration // of one look-up
 	entries      int           // in each of the two tables
-	busy         func(error) error
+	busy         func(error) error // there are too many look-ups
+	late         func(error) error // whoever waits can wait no more
 }
 
 // answer is what a look-up came back with.
@@ -156,7 +157,7 @@ func (c *cache[V]) fetch(ctx context.Context, key digest, stamp uint64, look fun
 	case <-f.done:
 		return f.value, f.err
 	case <-ctx.Done():
-		return none, c.busy(ctx.Err())
+		return none, c.late(ctx.Err())
 	}
 }
 

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -648,4 +649,28 @@ func TestPlaceID(t *testing.T) {
 	s.set(func(s *fakeServer) { s.bad = status(500, "") })
 	_, _, err := d.PlaceID(t.Context(), nil, apiKey(aliceKey), wandb.IDArtifact, "art")
 	wantKind(t, err, iam.KindUnavailable)
+}
+
+// A server that answers each question in time, but not all that belong together, is told to be slow: the
+// gateway's own limits are not to blame. What it did answer counts, so that the next try succeeds.
+func TestSlowServerIsCalledSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeServer()
+		who := basic(aliceKey)
+		s.viewers[who], s.members["vision"] = alice, visionPeople
+		s.entities[who+" vision"] = `{"name":"vision","isTeam":true}`
+		s.projects[who+" vision/p"] = project("p", "PRIVATE", s.entities[who+" vision"], ``)
+		d := directory(t, s)
+		p := principal(t, d, apiKey(aliceKey))
+		s.set(func(s *fakeServer) { s.delay = DefaultTimeout * 3 / 4 })
+		_, err := d.Facts(t.Context(), p, apiKey(aliceKey), "vision", "p")
+		told, _ := errors.AsType[*iam.Error](err)
+		if told == nil || told.Reason != ReasonUpstream || !strings.Contains(told.Message, "did not answer within 5s") {
+			t.Errorf("%v", err)
+		}
+		time.Sleep(told.RetryAfter + DefaultTimeout)
+		if f, err := d.Facts(t.Context(), p, apiKey(aliceKey), "vision", "p"); err != nil || !may(f, authz.RunWrite) {
+			t.Errorf("the next time: %v", err)
+		}
+	})
 }

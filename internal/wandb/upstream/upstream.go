@@ -113,7 +113,7 @@ func New(c Config) (*Directory, error) {
 		d.admin = askerOf(iam.Credential{Kind: iam.CredentialAPIKey, Secret: c.AdminKey})
 		d.admin.kind = askerAdmin
 	}
-	limits := bounds{clock: newClock(), hits: c.Hits, misses: c.Misses, timeout: c.Timeout, entries: c.MaxEntries, busy: d.busy}
+	limits := bounds{clock: newClock(), hits: c.Hits, misses: c.Misses, timeout: c.Timeout, entries: c.MaxEntries, busy: d.busy, late: d.late}
 	d.viewers = newCache[*iam.Principal](limits)
 	d.shown = newCache[*shown](limits)
 	d.roles = newCache[iam.Role](limits)
