@@ -35,8 +35,8 @@ func (c clock) now() time.Duration { return time.Since(c.start) }
 type bounds struct {
 	clock
 	hits, misses time.Duration
-	timeout      time.Duration // of one look-up
-	entries      int           // in each of the two tables
+	timeout      time.Duration     // of one look-up
+	entries      int               // in each of the two tables
 	busy         func(error) error // there are too many look-ups
 	late         func(error) error // whoever waits can wait no more
 }

@@ -190,6 +190,13 @@ var answers = []struct {
 		w.(http.Flusher).Flush()
 		panic(http.ErrAbortHandler)
 	}, iam.KindUnavailable, ReasonUpstream, "cannot be reached", shortWait},
+	{"a byte at a time", func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			w.Write([]byte(" "))
+			w.(http.Flusher).Flush()
+			time.Sleep(5 * time.Millisecond)
+		}
+	}, iam.KindUnavailable, ReasonUpstream, "did not answer within", shortWait},
 	{"slower than the timeout", func(_ http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body) // a server notices that the client left once it has read the body
 		<-r.Context().Done()
