@@ -84,6 +84,7 @@ func (l *logBuffer) String() string {
 // config is what a test writes into the Caddyfile. The site listens on plain http.
 type config struct {
 	global   string   // inside the global block wandb_gateway
+	store    string   // the option of that name; "" keeps an embedded one in ./data
 	site     string   // inside the site's block wandb_gateway
 	upstream string   // host:port behind the gateway
 	caddy    string   // further global options
@@ -145,7 +146,7 @@ func (c config) caddyfile(admin, site string) string {
 	%s
 	wandb_gateway {
 		organization acme
-		store embedded ./data
+		store %s
 		%s
 	}
 }
@@ -157,7 +158,7 @@ http://%s {
 	%s
 	reverse_proxy http://%s
 }
-`, admin, c.caddy, c.global, site, c.site, c.handlers, c.upstream)
+`, admin, c.caddy, cmp.Or(c.store, "embedded ./data"), c.global, site, c.site, c.handlers, c.upstream)
 }
 
 // cleanEnvironment is the environment without W&B's own variables, which would win over the file.
