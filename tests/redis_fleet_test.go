@@ -28,7 +28,7 @@ import (
 
 // These tests run several gateways on one Redis, which act as one.
 
-var newEnemyRounds = flag.Int("new-enemy", 2000, "rounds of TestNewEnemy")
+var newEnemyRounds = flag.Int("new-enemy", 10_000, "rounds of TestNewEnemy")
 
 const sharedMasterKey = "WANDB_GATEWAY_MASTER_KEY=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 

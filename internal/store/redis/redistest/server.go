@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -56,7 +57,7 @@ func start(t testing.TB, program string, port int, settings []string) *Server {
 	s := &Server{t: t, Address: fmt.Sprintf("127.0.0.1:%d", port), program: path, arguments: []string{file}}
 	for _, line := range settings {
 		if name, value, _ := strings.Cut(line, " "); name == "requirepass" {
-			s.login = []string{"-a", value, "--no-auth-warning"}
+			s.Login(value)
 		}
 	}
 	if s.output, err = os.Create(filepath.Join(dir, "output")); err != nil {
@@ -70,6 +71,9 @@ func start(t testing.TB, program string, port int, settings []string) *Server {
 	return s
 }
 
+// Login sets the password that Do and Try use.
+func (s *Server) Login(password string) { s.login = []string{"-a", password, "--no-auth-warning"} }
+
 // Run starts the process, again after Kill, and waits until it answers.
 func (s *Server) Run() {
 	s.t.Helper()
@@ -80,10 +84,10 @@ func (s *Server) Run() {
 	})
 }
 
-// Launch starts the process without waiting.
-func (s *Server) Launch() {
+// Launch starts the process without waiting, with further arguments.
+func (s *Server) Launch(arguments ...string) {
 	s.t.Helper()
-	s.process = exec.Command(s.program, s.arguments...)
+	s.process = exec.Command(s.program, append(slices.Clone(s.arguments), arguments...)...)
 	s.process.Stdout, s.process.Stderr = s.output, s.output
 	if err := s.process.Start(); err != nil {
 		s.t.Fatal(err)
