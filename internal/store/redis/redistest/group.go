@@ -30,6 +30,17 @@ func StartCluster(t testing.TB, replicas int, settings ...string) *Cluster {
 	}
 	for _, node := range c.Nodes {
 		node.Await("the Cluster", func() bool { return strings.Contains(node.Do("CLUSTER", "INFO"), "cluster_state:ok") })
+		node.Await("its master", func() bool {
+			info := node.Do("INFO", "replication")
+			return strings.Contains(info, "role:master") || strings.Contains(info, "master_link_status:up")
+		})
+	}
+	if replicas > 0 {
+		for _, node := range c.Nodes {
+			node.Await("its part", func() bool {
+				return strings.Count(node.Do("CLUSTER", "NODES"), "slave ") == 3*replicas
+			})
+		}
 	}
 	return c
 }

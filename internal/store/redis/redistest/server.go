@@ -39,7 +39,7 @@ type Server struct {
 // as "maxmemory 10mb"; a later one replaces an earlier one.
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
-	return start(t, "redis-server", FreePort(t), append([]string{"appendonly yes", "appendfsync everysec", "save \"\""}, settings...))
+	return start(t, "redis-server", FreePort(t), append([]string{"appendonly yes", "appendfsync everysec", "save \"\"", "repl-diskless-sync-delay 0"}, settings...))
 }
 
 func start(t testing.TB, program string, port int, settings []string) *Server {
