@@ -30,8 +30,6 @@ import (
 
 var newEnemyRounds = flag.Int("new-enemy", 10_000, "rounds of TestNewEnemy")
 
-const sharedMasterKey = "WANDB_GATEWAY_MASTER_KEY=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
-
 // startFleet runs gateways that begin at the same moment, one for each address of the same Redis.
 func startFleet(t *testing.T, c config, addresses ...string) []*process {
 	t.Helper()
