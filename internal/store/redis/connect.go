@@ -76,7 +76,7 @@ func refuse(a Address, err error) error {
 	switch {
 	case isAuth(err):
 		message = fmt.Sprintf("the Redis server at %s does not let this gateway in: look at user and password of `store redis`", a)
-	case goredis.HasErrorPrefix(err, "NOPERM"):
+	case isForbidden(err):
 		message = fmt.Sprintf("the Redis server at %s does not let this user do what the gateway needs: give it `~PREFIX* &PREFIX* +@read +@write +@scripting +@pubsub +@connection +info +config|get +cluster`", a)
 	case isCertificate(err):
 		message = fmt.Sprintf("the certificate of the Redis server at %s is not trusted: name the file with the certificate of who issued it, `tls_ca FILE`", a)
@@ -89,7 +89,7 @@ func definite(err error) bool {
 	if _, ok := errors.AsType[*iam.Error](err); ok {
 		return true
 	}
-	return isAuth(err) || isCertificate(err) || goredis.HasErrorPrefix(err, "NOPERM") || goredis.HasErrorPrefix(err, "DB index")
+	return isAuth(err) || isCertificate(err) || isForbidden(err) || goredis.HasErrorPrefix(err, "DB index")
 }
 
 func isAuth(err error) bool {
@@ -99,6 +99,11 @@ func isAuth(err error) bool {
 		}
 	}
 	return false
+}
+
+// isForbidden reports whether the user may not do it; what a script may not do has no code of its own.
+func isForbidden(err error) bool {
+	return goredis.HasErrorPrefix(err, "NOPERM") || goredis.HasErrorPrefix(err, "The user executing the script")
 }
 
 func isCertificate(err error) bool {
