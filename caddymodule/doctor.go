@@ -99,6 +99,9 @@ func checkStore(ctx context.Context, a *App, s *state) finding {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return finding{"store", "fault", "does not answer: " + err.Error()}
 	}
+	if shared, ok := s.store.(interface{ Warnings() []string }); ok && len(shared.Warnings()) > 0 {
+		return finding{"store", "warning", a.Store.String() + ": " + strings.Join(shared.Warnings(), "; ")}
+	}
 	return finding{"store", "ok", a.Store.String()}
 }
 

@@ -1,6 +1,5 @@
-// Package redistest runs real Redis servers, Sentinels and Clusters for tests, on loopback and in
-// temporary folders. It needs Debian's packages redis-server and redis-sentinel, and fails the test
-// without them.
+//go:build !windows
+
 package redistest
 
 import (
