@@ -11,8 +11,8 @@
 //	<prefix>{<space>}:done:<id>   for a while, the revision of a commit: it is not made twice
 //	<prefix>{<space>}:changes     the channel on which commits are announced
 //
-// A hash, rather than one key of Redis for each record, takes half the memory, and a script that
-// touches thousands of records still names all the keys it uses. A commit is one script: nobody sees
+// A hash, rather than one key of Redis for each record, lets a script that touches thousands of
+// records still name all the keys it uses. A commit is one script: nobody sees
 // half of it, and it reaches the append-only file and the replicas as one transaction.
 //
 // # What it does not trust
