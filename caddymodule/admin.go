@@ -55,7 +55,7 @@ func (a *adminRoutes) answer(r *http.Request) (any, error) {
 	if services == nil {
 		return nil, iam.Unavailable("the gateway is just stopping", nil)
 	}
-	service := admin.New(services.directory, services.tokens, services.sessions)
+	service := admin.New(services.directory, services.tokens, services.sessions, services.vault)
 	path := strings.TrimPrefix(r.URL.Path, adminPrefix)
 	if r.Method == http.MethodGet {
 		switch path {

@@ -324,7 +324,7 @@ func (a *App) Start() error {
 	}
 	for _, h := range a.handlers {
 		if err := h.build(a); err != nil {
-			return errors.Join(err, a.release())
+			return errors.Join(fmt.Errorf("wandb_gateway: %w", err), a.release())
 		}
 	}
 	started.add(a)

@@ -205,7 +205,8 @@ func (a *App) parsePersonalEntities(d *caddyfile.Dispenser) error {
 // parseSite reads the directive in a site's block:
 //
 //	wandb_gateway [<matcher>] {
-//		upstream_credential none | passthrough | api_key <key>
+//		upstream_credential none | passthrough | api_key <key> | per_user
+//		assertion on [<audience>] | off
 //		unplaced deny|members|allow
 //		unknown_route refuse|forward
 //		telemetry off|forward
@@ -229,6 +230,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (h *Handler) options() options {
 	return options{
 		"upstream_credential": h.parseUpstreamCredential,
+		"assertion":           h.parseAssertion,
 		"unplaced":            oneOf(&h.Unplaced, "deny", "members", "allow"),
 		"unknown_route":       oneOf(&h.UnknownRoute, "refuse", "forward"),
 		"telemetry":           oneOf(&h.Telemetry, "off", "forward"),
@@ -238,11 +240,11 @@ func (h *Handler) options() options {
 
 func (h *Handler) parseUpstreamCredential(d *caddyfile.Dispenser) error {
 	if !d.NextArg() {
-		return d.Err("upstream_credential needs one of none, passthrough, api_key KEY")
+		return d.Err("upstream_credential needs one of none, passthrough, api_key KEY, per_user")
 	}
 	h.UpstreamCredential = d.Val()
 	switch d.Val() {
-	case "none", "passthrough":
+	case "none", "passthrough", "per_user":
 		if d.NextArg() {
 			return d.Errf("upstream_credential %s takes no key; write `upstream_credential api_key KEY` if the server is to see one", h.UpstreamCredential)
 		}
@@ -250,8 +252,35 @@ func (h *Handler) parseUpstreamCredential(d *caddyfile.Dispenser) error {
 	case "api_key":
 		return text(&h.APIKey)(d)
 	default:
-		return d.WrapErr(notOneOf("upstream_credential", d.Val(), "none", "passthrough", "api_key"))
+		return d.WrapErr(notOneOf("upstream_credential", d.Val(), upstreamCredentials...))
 	}
+}
+
+// parseAssertion reads `assertion on [<audience>]` and `assertion off`.
+func (h *Handler) parseAssertion(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return d.Err("assertion needs a value; write `assertion on`, with an audience or without, or `assertion off`")
+	}
+	if err := checkOneOf("assertion", d.Val(), "on", "off"); err != nil {
+		return d.WrapErr(err)
+	}
+	h.Assertion = d.Val() == "on"
+	if !d.NextArg() {
+		return nil
+	}
+	if !h.Assertion || d.Val() == "" {
+		return d.Err("assertion takes an audience only behind `on`, and none that is empty")
+	}
+	h.AssertionAudience = d.Val()
+	if !hasPlaceholder(d.Val()) {
+		if err := checkAudience(d.Val()); err != nil {
+			return d.WrapErr(err)
+		}
+	}
+	if d.NextArg() {
+		return d.Errf("assertion on takes one audience, not also %q", d.Val())
+	}
+	return nil
 }
 
 // options are the readers of a block's options, by name.

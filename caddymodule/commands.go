@@ -34,6 +34,8 @@ Administers the directory of a running gateway, through Caddy's admin endpoint.
 	iam key delete ID
 	iam issuer create|list|get|set|delete [URL]
 	iam token delete [ID] [--owner NAME] [--before TIME]
+	iam upstream-key set --user NAME | --team NAME   keeps their key of the W&B server, read from standard input
+	iam upstream-key list; iam upstream-key delete --user NAME | --team NAME
 	iam session list [--owner NAME]; iam session delete ID
 	iam signing-key create|list|delete [ID]
 	iam explain --as WHO --to ACTION RESOURCE
@@ -66,6 +68,7 @@ type verb struct {
 	optional   bool   // whether the argument may be left out
 	short      string
 	options    []option
+	stdin      string   // the member of the request that holds what stands in standard input, "" for none
 	columns    []string // of the rows in the answer; none prints the answer's text
 }
 
@@ -137,6 +140,10 @@ var iamVerbs = []verb{
 		{name: "owner", usage: "all of USERNAME or service_account:NAME, with their sessions"},
 		{name: "before", usage: "all from before a time such as 2026-01-31T12:00:00Z, or now"}}},
 
+	{noun: "upstream-key", name: "set", short: "Keep the key that a person or team has at the W&B server; it is read from standard input", stdin: "value", options: ownerOptions},
+	{noun: "upstream-key", name: "list", short: "List whose keys of the W&B server are kept; the keys themselves are never shown", columns: upstreamKeyColumns},
+	{noun: "upstream-key", name: "delete", short: "Forget the key that a person or team has at the W&B server, at once", options: ownerOptions},
+
 	{noun: "session", name: "list", short: "List the sessions of signed-in browsers", columns: sessionColumns, options: []option{
 		{name: "owner", usage: "only those of USERNAME"}}},
 	{noun: "session", name: "delete", args: "ID", short: "End a browser's session at once"},
@@ -173,6 +180,11 @@ var (
 		{name: "keys", usage: "a file with its key set, if it cannot be reached from the gateway", kind: fileOption},
 		{name: "tls-ca", usage: "a file of certificates to trust for it", kind: fileOption},
 	}
+	ownerOptions = []option{
+		{name: "user", usage: "a person's USERNAME"},
+		{name: "team", usage: "a team's NAME; its key stands for its service accounts"},
+	}
+	upstreamKeyColumns    = []string{"owner", "set"}
 	issuerColumns         = []string{"url", "source", "preset", "audiences", "algorithms", "subject", "keys"}
 	sessionColumns        = []string{"id", "owner", "method", "created", "expires", "client", "user_agent"}
 	signingKeyColumns     = []string{"id", "algorithm", "state", "created", "signs_from", "ends"}
@@ -232,6 +244,13 @@ func (v verb) command() *cobra.Command {
 		request, err := v.request(c.Flags(), args)
 		if err != nil {
 			return err
+		}
+		if v.stdin != "" {
+			secret, err := readSmallFile("-", c.InOrStdin())
+			if err != nil {
+				return err
+			}
+			request[v.stdin] = strings.TrimSpace(secret)
 		}
 		body, err := json.Marshal(request)
 		if err != nil {

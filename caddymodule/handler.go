@@ -23,15 +23,23 @@ import (
 // usually reverse_proxy. It sets the placeholders {http.auth.user.id}, .username, .email, .kind and
 // .organization, so that access logs name the caller.
 type Handler struct {
-	// UpstreamCredential is what the W&B server is shown: `none`, `passthrough` or `api_key`.
+	// UpstreamCredential is what the W&B server is shown: `none`, `passthrough`, `api_key` or `per_user`.
 	// Default: passthrough with `directory wandb`, else none.
 	UpstreamCredential string `json:"upstream_credential,omitempty"`
 
 	// APIKey is the service key for `upstream_credential api_key`.
 	APIKey string `json:"api_key,omitempty"`
 
+	// Assertion sends X-Wandb-Gateway-Assertion along: a signed statement of who calls, which the server can
+	// verify. Default: off.
+	Assertion Switch `json:"assertion,omitempty"`
+
+	// AssertionAudience is whom the statement is for. Default: scheme://host:port of the one upstream of the
+	// site's reverse_proxy.
+	AssertionAudience string `json:"assertion_audience,omitempty"`
+
 	// Unplaced says who may do what cannot be placed in a project: `deny`, `members` or `allow`.
-	// Default: deny, but members with `passthrough`, where the server judges again.
+	// Default: deny, but members with `passthrough` and `per_user`, where the server judges again.
 	Unplaced string `json:"unplaced,omitempty"`
 
 	// UnknownRoute says whether a request passes whose address the gateway does not know and that
@@ -69,6 +77,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.APIKey, err = caddy.NewReplacer().ReplaceOrErr(h.APIKey, true, true); err != nil {
 		return fmt.Errorf("wandb_gateway: upstream_credential api_key: %w; set the variable, or write the key", err)
 	}
+	if h.AssertionAudience, err = caddy.NewReplacer().ReplaceOrErr(h.AssertionAudience, true, true); err != nil {
+		return fmt.Errorf("wandb_gateway: assertion on: %w; set the variable, or write the audience", err)
+	}
 	if err := h.check(); err != nil {
 		return fmt.Errorf("wandb_gateway: %w", err)
 	}
@@ -82,11 +93,14 @@ func (h *Handler) fillDefaults() {
 		setDefault(&h.UpstreamCredential, "passthrough")
 	}
 	setDefault(&h.UpstreamCredential, "none")
-	if h.UpstreamCredential == "passthrough" {
+	switch h.UpstreamCredential {
+	case "passthrough":
 		setDefault(&h.Unplaced, "members")
 		if wandbIsRecord {
 			setDefault(&h.UnknownRoute, "forward")
 		}
+	case "per_user":
+		setDefault(&h.Unplaced, "members")
 	}
 	setDefault(&h.Unplaced, "deny")
 	setDefault(&h.UnknownRoute, "refuse")
@@ -104,17 +118,22 @@ func (h *Handler) check() error {
 	switch {
 	case (h.UpstreamCredential == "api_key") != (h.APIKey != ""):
 		return iam.Invalidf("upstream_credential api_key needs a key, and nothing else takes one: write `upstream_credential api_key {env.WANDB_SERVICE_KEY}`")
+	case h.AssertionAudience != "" && !bool(h.Assertion):
+		return iam.Invalidf("assertion_audience is for `assertion on`, which is off; write both or neither")
 	case h.UpstreamCredential == "passthrough" && h.app.Directory.Source == sourceLocal:
 		return iam.Invalidf("upstream_credential passthrough needs `directory wandb URL`: the W&B server does not know credentials of `directory local`")
-	case h.UpstreamCredential == "none" && h.app.Directory.Source == sourceWandb && h.app.Directory.APIKey == "":
-		return iam.Invalidf("upstream_credential none with directory wandb needs an admin's key in the block, `directory wandb URL { api_key ... }`: without it a project that the caller cannot see looks like a new one")
+	case (h.UpstreamCredential == "none" || h.UpstreamCredential == "per_user") && h.app.Directory.Source == sourceWandb && h.app.Directory.APIKey == "":
+		return iam.Invalidf("upstream_credential %s with directory wandb needs an admin's key in the block, `directory wandb URL { api_key ... }`: without it a project that the caller cannot see looks like a new one", h.UpstreamCredential)
 	}
 	return cmp.Or(
+		checkAudience(h.AssertionAudience),
 		checkOneOf("unknown_route", h.UnknownRoute, "refuse", "forward"),
 		checkOneOf("telemetry", h.Telemetry, "off", "forward"),
 		checkWeavePrefix(h.WeavePrefix),
 	)
 }
+
+var upstreamCredentials = []string{"none", "passthrough", "api_key", "per_user"}
 
 func (h *Handler) upstreamCredential() (gateway.UpstreamCredential, error) {
 	switch h.UpstreamCredential {
@@ -124,8 +143,10 @@ func (h *Handler) upstreamCredential() (gateway.UpstreamCredential, error) {
 		return gateway.UpstreamPassthrough, nil
 	case "api_key":
 		return gateway.UpstreamAPIKey, nil
+	case "per_user":
+		return gateway.UpstreamPerUser, nil
 	}
-	return 0, notOneOf("upstream_credential", h.UpstreamCredential, "none", "passthrough", "api_key")
+	return 0, notOneOf("upstream_credential", h.UpstreamCredential, upstreamCredentials...)
 }
 
 func (h *Handler) unplaced() (authz.UnplacedPolicy, error) {

@@ -7,11 +7,15 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/wandb-gateway/wandb-gateway/gateway"
+	"github.com/wandb-gateway/wandb-gateway/internal/assertion"
 	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/facts"
 	"github.com/wandb-gateway/wandb-gateway/internal/failure"
@@ -22,6 +26,7 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/login/ldap"
 	"github.com/wandb-gateway/wandb-gateway/internal/login/oidc"
 	"github.com/wandb-gateway/wandb-gateway/internal/session"
+	"github.com/wandb-gateway/wandb-gateway/internal/vault"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb/upstream"
 	"github.com/wandb-gateway/wandb-gateway/tokenexchange"
@@ -45,6 +50,7 @@ type services struct {
 	failures  *failure.Limit[netip.Prefix]
 	signing   *signing.Keys
 	tokens    *tokenexchange.Service
+	vault     *vault.Vault
 	sessions  *session.Sessions
 	login     *login.Login // nil unless people sign in here
 	oidc      *oidc.Connector
@@ -83,6 +89,9 @@ func wire(a *App, s *state) (*services, error) {
 		},
 	})
 	if err != nil {
+		return nil, err
+	}
+	if w.vault, err = vault.New(vault.Config{Directory: w.directory, Cache: s.cache, Master: s.keys}); err != nil {
 		return nil, err
 	}
 	if err := w.wireTokens(ctx, a, s); err != nil {
@@ -191,13 +200,19 @@ func newGateway(a *App, h *Handler) (*gateway.Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
+	assertions, err := newAssertions(a, h)
+	if err != nil {
+		return nil, err
+	}
 	return gateway.New(gateway.Config{
+		Assertions:         assertions,
 		Directory:          a.services.facts,
 		Reader:             a.state.plans,
 		Tickets:            a.services.tickets,
 		Routes:             wandb.RouteConfig{WeavePrefix: h.WeavePrefix},
 		UpstreamCredential: credential,
 		ServiceKey:         iam.NewSecret(h.APIKey),
+		UpstreamKeys:       a.services.vault,
 		Unplaced:           unplaced,
 		ForwardUnknown:     h.UnknownRoute == "forward",
 		ServerSignIn:       a.Directory.Source == sourceWandb && credential == gateway.UpstreamPassthrough,
@@ -212,8 +227,24 @@ func newGateway(a *App, h *Handler) (*gateway.Gateway, error) {
 	})
 }
 
+// newAssertions makes what tells the upstream of a site who calls; nil if the site does not ask for it.
+func newAssertions(a *App, h *Handler) (gateway.Assertions, error) {
+	if !h.Assertion {
+		return nil, nil
+	}
+	audience, err := h.audience(httpApp(a))
+	if err != nil {
+		return nil, err
+	}
+	h.logger.Info("the upstream is told who calls by a signed assertion", zap.String("audience", audience))
+	return assertion.New(assertion.Config{
+		Signing: a.services.signing, Cache: a.state.cache, Audience: audience, Issuer: a.gatewayURL,
+	})
+}
+
 // doors are what the gateway serves itself. In front of a server that is the record, the exchange is one
-// of them only when an issuer is configured (design section 6).
+// of them only when an issuer is configured (design section 6), and the keys also when a site's server
+// is told who calls.
 func doors(a *App) map[wandb.Door]http.Handler {
 	served := map[wandb.Door]http.Handler{
 		wandb.DoorHealthz: http.HandlerFunc(healthz),
@@ -227,17 +258,20 @@ func doors(a *App) map[wandb.Door]http.Handler {
 		served[wandb.DoorLogout] = http.HandlerFunc(l.ServeLogout)
 		served[wandb.DoorAuthorize] = http.HandlerFunc(l.ServeAuthorize)
 	}
-	if a.Directory.Source == sourceWandb && len(a.JWTIssuers) == 0 {
-		return served
-	}
 	exchange := &tokenexchange.Endpoint{
 		Service:   a.services.tokens,
 		Client:    clientAddress,
 		Gateway:   a.gatewayURL,
 		RequestID: requestID,
 	}
+	exchanges := a.Directory.Source == sourceLocal || len(a.JWTIssuers) > 0
+	if exchanges || slices.ContainsFunc(a.handlers, func(h *Handler) bool { return bool(h.Assertion) }) {
+		served[wandb.DoorJWKS] = http.HandlerFunc(exchange.Keys)
+	}
+	if !exchanges {
+		return served
+	}
 	served[wandb.DoorToken] = exchange
-	served[wandb.DoorJWKS] = http.HandlerFunc(exchange.Keys)
 	served[wandb.DoorAuthorizationServer] = http.HandlerFunc(exchange.Metadata)
 	return served
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base32"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +47,9 @@ func (w *services) wireSignIn(a *App, s *state) error {
 		Canonical:       ldap.Canonical,
 		Report:          reportSignIn(a.logger),
 	}
+	if a.asksPerUser() {
+		c.UpstreamKeys = w.vault
+	}
 	if w.oidc != nil { // an interface that holds a nil pointer is not nil
 		c.Provider = w.oidc
 	}
@@ -57,6 +61,11 @@ func (w *services) wireSignIn(a *App, s *state) error {
 	}
 	w.login, err = login.New(c)
 	return err
+}
+
+// asksPerUser reports whether a site asks the server with each caller's own key.
+func (a *App) asksPerUser() bool {
+	return slices.ContainsFunc(a.handlers, func(h *Handler) bool { return h.UpstreamCredential == "per_user" })
 }
 
 func (w *services) wireConnectors(a *App) error {

@@ -26,7 +26,7 @@ func (x *exchange) ask(ctx context.Context, body []byte) ([]byte, error) {
 		"Accept":       {"application/json"},
 		"User-Agent":   {"wandb-gateway"},
 	}
-	if a, ok := x.r.Header["Authorization"]; ok && x.g.UpstreamCredential == UpstreamPassthrough {
+	if a, ok := x.r.Header["Authorization"]; ok && (x.g.UpstreamCredential == UpstreamPassthrough || x.upstreamSeesCaller()) {
 		r.Header["Authorization"] = a
 	}
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
@@ -37,9 +37,15 @@ func (x *exchange) ask(ctx context.Context, body []byte) ([]byte, error) {
 	if err := asked.setCredential(); err != nil {
 		return nil, err
 	}
+	if err := asked.introduce(); err != nil {
+		return nil, err
+	}
 	answer := &askedAnswer{header: make(http.Header)}
 	if err := x.next.ServeHTTP(answer, r); err != nil {
 		return nil, iam.Unavailable("The W&B server behind the gateway did not answer.", err)
+	}
+	if answer.status == http.StatusUnauthorized && x.g.UpstreamCredential == UpstreamPerUser && !x.upstreamSeesCaller() {
+		return nil, x.refusedUpstreamKey()
 	}
 	if answer.status != http.StatusOK || answer.overflow {
 		return nil, iam.Unavailable("The W&B server behind the gateway did not answer a question of the gateway's own.", nil)

@@ -41,6 +41,8 @@ type exchange struct {
 	withheld []wandb.Access
 	// values are the identity headers' values.
 	values []string
+	// stored is the answer's writer while the upstream is asked with a stored key.
+	stored storedKeyAnswer
 	// listError is what kept a list from being filtered.
 	listError error
 

@@ -18,6 +18,9 @@ func (x *exchange) forward() error {
 		return fail(err)
 	}
 	if x.call == nil {
+		if err := x.introduce(); err != nil {
+			return fail(err)
+		}
 		return x.pass(nil)
 	}
 	if err := x.refuseAdministration(); err != nil {
@@ -29,7 +32,10 @@ func (x *exchange) forward() error {
 		return fail(err)
 	}
 	if body == nil {
-		return writeGraphQL(x.w, wandb.EncodeAnswer(own, order))
+		return writeGraphQL(x.w, wandb.EncodeAnswer(own, order)) // which needs no key of the upstream's
+	}
+	if err := x.introduce(); err != nil {
+		return fail(err)
 	}
 	x.sendBody(body)
 	if options := x.answerOptions(own); x.call.WantsAnswer(options) {
@@ -68,7 +74,12 @@ func (x *exchange) pass(w http.ResponseWriter) error {
 	if w == nil {
 		w = x.w
 	}
-	return x.next.ServeHTTP(w, x.r)
+	err := x.next.ServeHTTP(w, x.r)
+	if x.stored.refused {
+		clear(x.w.Header()) // they belong to the answer that is not given
+		return fail(x.refusedUpstreamKey())
+	}
+	return err
 }
 
 // setIdentity tells the upstream who calls. The client's own copies are gone since clean; an empty
@@ -103,7 +114,7 @@ func (x *exchange) setAttribution(person *iam.Principal) {
 }
 
 // identityHeaders is how many headers carry identity and the upstream's credential at most.
-const identityHeaders = 9
+const identityHeaders = 10
 
 // set sets a header, unless the value is empty or could be read as more than one line. The values
 // of one request share one array: each header has a slice of one, which nobody can append to.
@@ -144,9 +155,128 @@ func (x *exchange) setCredential() error {
 			x.set("Authorization", x.g.serviceAuthorization)
 		}
 		return nil
+	case UpstreamPerUser:
+		if x.upstreamSeesCaller() && x.judged() {
+			return x.passCredential() // the server's own key: theirs already
+		}
+		x.dropCredential()
+		return nil
+	case UpstreamNone:
+		x.dropCredential()
+		return nil
 	default:
 		x.dropCredential()
 		return nil
+	}
+}
+
+// introduce adds what must be asked for before a request goes on: the caller's stored key, and the signed
+// statement of who calls.
+func (x *exchange) introduce() error {
+	if err := x.showStoredKey(); err != nil {
+		return err
+	}
+	if x.g.Assertions == nil || x.caller.Principal == nil {
+		return nil
+	}
+	text, err := x.g.Assertions.Assertion(x.r, x.caller.Principal, x.event.Attributed)
+	if err != nil {
+		return err
+	}
+	x.set(headerAssertion, text)
+	return nil
+}
+
+// showStoredKey shows the upstream the key that is kept for the caller, where each caller has one of
+// their own, and only with what was judged: a team's key would show its pages to all its accounts.
+func (x *exchange) showStoredKey() error {
+	p := x.caller.Principal
+	if x.g.UpstreamCredential != UpstreamPerUser || p == nil || !x.judged() || x.upstreamSeesCaller() {
+		return nil
+	}
+	authorization, err := x.g.UpstreamKeys.Authorization(x.r.Context(), p)
+	switch {
+	case err != nil:
+		return err
+	case authorization == "":
+		return x.noUpstreamKey(p)
+	}
+	x.set("Authorization", authorization)
+	x.stored.ResponseWriter = x.w
+	x.w = &x.stored
+	return nil
+}
+
+// storedKeyAnswer lets an answer through, unless the upstream says that it does not know the key which it
+// was shown. The client would take that 401 for one about its own credential, which is good, and throw
+// it away.
+type storedKeyAnswer struct {
+	http.ResponseWriter
+	refused bool
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (a *storedKeyAnswer) WriteHeader(status int) {
+	if status == http.StatusUnauthorized {
+		a.refused = true
+		return
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements io.Writer.
+func (a *storedKeyAnswer) Write(p []byte) (int, error) {
+	if a.refused {
+		return len(p), nil
+	}
+	return a.ResponseWriter.Write(p)
+}
+
+// Flush implements http.Flusher.
+func (a *storedKeyAnswer) Flush() {
+	if !a.refused {
+		http.NewResponseController(a.ResponseWriter).Flush()
+	}
+}
+
+// Unwrap is for http.ResponseController.
+func (a *storedKeyAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// refusedUpstreamKey says which key the upstream does not know, and where to store another.
+func (x *exchange) refusedUpstreamKey() error {
+	owner := "you"
+	if p := x.caller.Principal; p.IsServiceAccount() {
+		owner = "the team " + p.Home.Name
+	}
+	return &iam.Error{Kind: iam.KindDenied, Reason: ReasonUpstreamKeyRefused,
+		Message: "The W&B server does not know the key of its own that is stored for " + owner + ": it was mistyped, or deleted there. " + x.whereToStore(),
+	}
+}
+
+// noUpstreamKey says where to store the key that is missing (design section 6).
+func (x *exchange) noUpstreamKey(p *iam.Principal) error {
+	e := &iam.Error{Kind: iam.KindDenied, Reason: ReasonNoUpstreamKey}
+	switch {
+	case p.IsServiceAccount() && p.Home.Name == "":
+		e.Message = "The service account " + p.Username + " works with its team's key of the W&B server, and its team is not there any more. An administrator gives it another with `wandb-gateway iam service-account`."
+	case p.IsServiceAccount():
+		e.Message = "No key of the W&B server is stored for the team " + p.Home.Name + ", with which its service account " + p.Username + " works. " + x.whereToStore()
+	default:
+		e.Message = "No key of the W&B server is stored for " + p.Username + ", and the server is asked with each person's own. " + x.whereToStore()
+	}
+	return e
+}
+
+// whereToStore says where the key that stands for the caller is stored.
+func (x *exchange) whereToStore() string {
+	p := x.caller.Principal
+	switch {
+	case p.IsServiceAccount():
+		return "An administrator stores one with `wandb-gateway iam upstream-key set --team " + p.Home.Name + "`."
+	case x.g.SignIn != nil:
+		return "Store yours at " + x.address() + "/authorize, or let an administrator do it with `wandb-gateway iam upstream-key set --user " + p.Username + "`."
+	default:
+		return "An administrator stores yours with `wandb-gateway iam upstream-key set --user " + p.Username + "`."
 	}
 }
 
@@ -198,10 +328,15 @@ func (x *exchange) owns(root wandb.Root) bool {
 	return root.Name == "viewer" && x.g.OwnIdentity && x.caller.Principal != nil && !x.upstreamSeesCaller()
 }
 
-// upstreamSeesCaller reports whether what the upstream says of "the caller" is about our caller. Shown
-// the service key, it would answer anybody with that key's own account, and make keys for it.
+// upstreamSeesCaller reports whether the upstream sees the caller's own credential, so that what it says
+// of "the caller" is about our caller. Shown the service key, it would answer anybody with that key's own
+// account, and make keys for it; so it would with a stored key, which may be anybody's.
 func (x *exchange) upstreamSeesCaller() bool {
-	return x.caller.Principal.FromUpstream && x.g.UpstreamCredential == UpstreamPassthrough
+	p := x.caller.Principal
+	if p == nil || !p.FromUpstream {
+		return false
+	}
+	return x.g.UpstreamCredential == UpstreamPassthrough || x.g.UpstreamCredential == UpstreamPerUser
 }
 
 // administration are the root fields that would change the record of people, teams and keys.

@@ -64,7 +64,24 @@ const (
 	UpstreamNone        UpstreamCredential = iota
 	UpstreamPassthrough                    // the caller's own credential
 	UpstreamAPIKey                         // one service key; attribution names the caller
+	UpstreamPerUser                        // the key that is kept for the caller
 )
+
+// UpstreamKeys are the keys of the upstream's own that are kept for principals.
+type UpstreamKeys interface {
+	// Authorization returns the Authorization header that shows the upstream the key of a principal; "" when
+	// none is kept. iam.KindUnavailable means that nobody can tell at the moment. It is called for every
+	// request that goes on and must be fast when asked again.
+	Authorization(ctx context.Context, p *iam.Principal) (string, error)
+}
+
+// Assertions are signed statements of who calls, for the upstream.
+type Assertions interface {
+	// Assertion returns the statement that p makes the request and for whom it works; worksFor may be nil.
+	// iam.KindUnavailable means that nothing can be signed at the moment. It is called for every request of
+	// a caller that goes on and must be fast when asked again.
+	Assertion(r *http.Request, p, worksFor *iam.Principal) (string, error)
+}
 
 // Config is what a Gateway needs. Directory, Reader and Tickets are required.
 type Config struct {
@@ -76,6 +93,11 @@ type Config struct {
 	UpstreamCredential UpstreamCredential
 	// ServiceKey is shown to the upstream with UpstreamAPIKey.
 	ServiceKey iam.Secret
+	// UpstreamKeys are shown to the upstream with UpstreamPerUser.
+	UpstreamKeys UpstreamKeys
+
+	// Assertions, if set, are sent along in the header X-Wandb-Gateway-Assertion.
+	Assertions Assertions
 
 	// Unplaced decides over what cannot be placed in a project (design section 3, step 4).
 	Unplaced authz.UnplacedPolicy
@@ -149,7 +171,11 @@ func New(c Config) (*Gateway, error) {
 		return nil, errors.New("gateway: Directory, Reader and Tickets are required")
 	case c.UpstreamCredential == UpstreamAPIKey && c.ServiceKey.IsZero():
 		return nil, errors.New("gateway: upstream_credential api_key needs a key")
+	case c.UpstreamCredential == UpstreamPerUser && c.UpstreamKeys == nil:
+		return nil, errors.New("gateway: upstream_credential per_user needs UpstreamKeys")
 	}
+	// With UpstreamPerUser the upstream judges too, but by keys that are not the callers' own credentials:
+	// a team's stands for service accounts that may do less, and nobody has proved whose key was stored.
 	g := &Gateway{Config: c, soleJudge: c.UpstreamCredential != UpstreamPassthrough}
 	if c.UpstreamCredential == UpstreamAPIKey {
 		g.serviceAuthorization = "Basic " + base64.StdEncoding.EncodeToString([]byte("api:"+c.ServiceKey.Reveal()))
@@ -164,6 +190,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next Handler
 	*x = exchange{g: g, w: w, r: r, next: next}
 	err := x.run()
 	if refusal, ok := errors.AsType[*refusal](err); ok {
+		x.w = w // what watches the upstream's answer does not watch ours
 		x.refuse(refusal.error)
 		err = nil
 	}

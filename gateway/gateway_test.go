@@ -297,6 +297,214 @@ func TestUpstreamCredential(t *testing.T) {
 	})
 }
 
+// storedKeys are the keys that are kept, by principal; down is what every question is answered with.
+type storedKeys struct {
+	of    map[string]string
+	down  error
+	asked int
+}
+
+func (k *storedKeys) Authorization(_ context.Context, p *iam.Principal) (string, error) {
+	k.asked++
+	return k.of[p.Username], k.down
+}
+
+func perUser(t *testing.T) (*scene, *storedKeys) {
+	s := newScene(t)
+	k := &storedKeys{of: map[string]string{"alice": basic("api", "alice-at-server"), "ci-train": basic("api", "vision-at-server")}}
+	s.config.UpstreamCredential, s.config.UpstreamKeys = UpstreamPerUser, k
+	return s, k
+}
+
+func TestStoredKeysGoUpstream(t *testing.T) {
+	t.Run("each caller's own", func(t *testing.T) {
+		s, k := perUser(t)
+		for key, name := range map[string]string{"alice-key": "alice", "ci-key": "ci-train"} {
+			h := s.forwarded(s.do("GET", "/files/vision/team/r1/a.txt", key, "", http.Header{"Cookie": {"session=bob"}}))
+			if h.Get("Authorization") != k.of[name] || h.Get("Cookie") != "" || h.Get(headerUser) != name {
+				t.Errorf("%s: Authorization %q, Cookie %q", name, h.Get("Authorization"), h.Get("Cookie"))
+			}
+			h = s.forwarded(s.graphQL(key, upsertBucket, `{"e":"vision","p":"team"}`))
+			if h.Get("Authorization") != k.of[name] {
+				t.Errorf("%s, GraphQL: Authorization %q", name, h.Get("Authorization"))
+			}
+		}
+	})
+	t.Run("none stored", func(t *testing.T) {
+		s, _ := perUser(t)
+		for _, tt := range []struct {
+			key, team string
+			signIn    *SignIn
+			says      string
+		}{
+			{"vera-key", "", nil, "iam upstream-key set --user vera"},
+			{"vera-key", "", &SignIn{}, "Store yours at http://gw.test/authorize"},
+			{"ci-key", "vision", nil, "iam upstream-key set --team vision"},
+			{"ci-key", "", nil, "its team is not there any more"},
+		} {
+			s.config.UpstreamKeys = &storedKeys{}
+			s.config.SignIn = tt.signIn
+			s.world.principals["ci-key"].Home = iam.TeamRef{ID: "team_vision", Name: tt.team}
+			w := s.do("GET", "/files/vision/team/r1/a.txt", tt.key, "", nil)
+			s.refused(w, 403, ReasonNoUpstreamKey)
+			if !strings.Contains(w.Body.String(), tt.says) {
+				t.Errorf("%s does not say %q", w.Body, tt.says)
+			}
+			s.refused(s.graphQL(tt.key, `{project(name:"team",entityName:"vision"){id}}`, `{}`), 403, ReasonNoUpstreamKey)
+		}
+	})
+	t.Run("what is answered here needs none", func(t *testing.T) {
+		s, k := perUser(t)
+		w := s.graphQL("vera-key", `{viewer{username}}`, `{}`)
+		if w.Code != 200 || s.upstream.request != nil || k.asked != 0 {
+			t.Errorf("%d %s, asked %d times", w.Code, w.Body, k.asked)
+		}
+	})
+	t.Run("what was refused asks for none", func(t *testing.T) {
+		s, k := perUser(t)
+		s.refused(s.do("GET", "/files/vision/restricted/r1/a.txt", "alice-key", "", nil), 403, authz.ReasonRestrictedProjectNotInvited)
+		if k.asked != 0 {
+			t.Errorf("asked %d times", k.asked)
+		}
+	})
+	t.Run("not with what was not judged", func(t *testing.T) {
+		s, k := perUser(t)
+		for _, target := range []string{"/admin/usage", "/vision/team"} {
+			h := s.forwarded(s.do("GET", target, "alice-key", "", nil))
+			if h.Get("Authorization") != "" || h.Get(headerUser) != "alice" {
+				t.Errorf("%s: Authorization %q", target, h.Get("Authorization"))
+			}
+		}
+		s.forwarded(s.do("OPTIONS", "/graphql", "alice-key", "", nil))
+		if k.asked != 0 {
+			t.Errorf("asked %d times", k.asked)
+		}
+	})
+	t.Run("not for nobody", func(t *testing.T) {
+		s, k := perUser(t)
+		s.config.Shadow = true
+		h := s.forwarded(s.do("GET", "/files/vision/team/r1/a.txt", "wrong-key", "", nil))
+		if h.Get("Authorization") != "" || k.asked != 0 {
+			t.Errorf("Authorization %q", h.Get("Authorization"))
+		}
+	})
+	t.Run("nobody can tell", func(t *testing.T) {
+		s, k := perUser(t)
+		k.of, k.down = nil, iam.Unavailable("the store is away", nil)
+		s.refused(s.do("GET", "/files/vision/team/r1/a.txt", "alice-key", "", nil), 503, "unavailable")
+	})
+	t.Run("whom the server knows shows the server's own key", func(t *testing.T) {
+		s, k := perUser(t)
+		s.world.principals["alice-key"].FromUpstream = true
+		h := s.forwarded(s.do("GET", "/files/vision/team/r1/a.txt", "alice-key", "", http.Header{"Cookie": {"session=bob"}}))
+		if h.Get("Authorization") != basic("api", "alice-key") || h.Get("Cookie") != "" || k.asked != 0 {
+			t.Errorf("Authorization %q, Cookie %q", h.Get("Authorization"), h.Get("Cookie"))
+		}
+		if h := s.forwarded(s.do("GET", "/admin/usage", "alice-key", "", nil)); h.Get("Authorization") != "" {
+			t.Errorf("a page: Authorization %q", h.Get("Authorization"))
+		}
+	})
+	t.Run("a document that walks out is judged here", func(t *testing.T) { // the stored key may see more than its owner
+		s, _ := perUser(t)
+		w := s.graphQL("ci-key", `{project(name:"team",entityName:"vision"){entity{projects(entityName:"speech"){edges{node{name}}}}}}`, `{}`)
+		if w.Code == 200 || s.upstream.request != nil {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	})
+	t.Run("a key that the server does not know", func(t *testing.T) {
+		s, _ := perUser(t)
+		s.world.principals["ci-key"].Home = iam.TeamRef{ID: "team_vision", Name: "vision"}
+		s.upstream.status, s.upstream.answer = 401, `{"error":"the server's own words"}`
+		s.upstream.header = http.Header{"Www-Authenticate": {"Basic"}}
+		for key, says := range map[string]string{"alice-key": "stored for you", "ci-key": "iam upstream-key set --team vision"} {
+			for _, w := range []*httptest.ResponseRecorder{
+				s.do("GET", "/files/vision/team/r1/a.txt", key, "", nil), s.graphQL(key, upsertBucket, `{"e":"vision","p":"team"}`),
+			} {
+				s.upstream.request = nil // it was asked
+				s.refused(w, 403, ReasonUpstreamKeyRefused)
+				if !strings.Contains(w.Body.String(), says) || strings.Contains(w.Body.String(), "own words") || w.Header().Get("Www-Authenticate") != "" {
+					t.Errorf("%s does not say %q, %v", w.Body, says, w.Header())
+				}
+			}
+		}
+		for _, status := range []int{200, 403, 404, 500, 503} {
+			s.upstream.status = status
+			if w := s.do("GET", "/files/vision/team/r1/a.txt", "alice-key", "", nil); w.Code != status || !strings.Contains(w.Body.String(), "own words") {
+				t.Errorf("%d became %d %s", status, w.Code, w.Body)
+			}
+		}
+		s.upstream.status = 401 // about what the gateway did not add
+		if w := s.do("GET", "/admin/usage", "alice-key", "", nil); w.Code != 401 {
+			t.Errorf("a page: %d", w.Code)
+		}
+		s.world.principals["alice-key"].FromUpstream = true
+		if w := s.do("GET", "/files/vision/team/r1/a.txt", "alice-key", "", nil); w.Code != 401 {
+			t.Errorf("the caller's own key: %d", w.Code)
+		}
+	})
+	t.Run("a question of the gateway's own", func(t *testing.T) {
+		s, k := perUser(t)
+		x := &exchange{g: &Gateway{Config: s.config}, r: httptest.NewRequest("POST", "/graphql", nil), caller: Caller{Principal: s.world.principals["ci-key"]}, next: s.upstream}
+		if _, err := x.ask(t.Context(), []byte(`{}`)); err != nil || s.upstream.request.Header.Get("Authorization") != k.of["ci-train"] {
+			t.Errorf("%v, Authorization %q", err, s.upstream.request.Header)
+		}
+		s.upstream.status = 401
+		if _, err := x.ask(t.Context(), []byte(`{}`)); iam.ReasonOf(err) != ReasonUpstreamKeyRefused {
+			t.Errorf("%v", err)
+		}
+		x.caller.Principal = s.world.principals["vera-key"]
+		if _, err := x.ask(t.Context(), []byte(`{}`)); iam.ReasonOf(err) != ReasonNoUpstreamKey {
+			t.Errorf("%v", err)
+		}
+	})
+	if _, err := New(Config{Directory: newWorld(), Reader: new(wandb.Reader), Tickets: new(Tickets), UpstreamCredential: UpstreamPerUser}); err == nil {
+		t.Error("a gateway without keys to show is made")
+	}
+}
+
+// statements say who calls in a form that a test can read.
+type statements struct{ down error }
+
+func (s statements) Assertion(r *http.Request, p, worksFor *iam.Principal) (string, error) {
+	text := r.Host + " " + p.Username
+	if worksFor != nil {
+		text += " for " + worksFor.Username
+	}
+	return text, s.down
+}
+
+func TestAssertionGoesUpstream(t *testing.T) {
+	s := newScene(t)
+	s.config.Assertions = statements{}
+	underscored := strings.ReplaceAll(headerAssertion, "-", "_")
+	forged := http.Header{headerAssertion: {"evil"}, underscored: {"evil"}, headerAttributionName: {"alice"}}
+	for _, tt := range []struct{ method, target, key, body, want string }{
+		{"GET", "/files/vision/team/r1/a.txt", "alice-key", "", "gw.test alice"},
+		{"POST", "/files/vision/team/r1/file_stream", "ci-key", "{}", "gw.test ci-train for alice"},
+		{"GET", "/some/page", "alice-key", "", "gw.test alice"},
+		{"OPTIONS", "/graphql", "alice-key", "", ""},
+	} {
+		h := s.forwarded(s.do(tt.method, tt.target, tt.key, tt.body, forged))
+		if got := strings.Join(h[headerAssertion], "|"); got != tt.want || h[underscored] != nil {
+			t.Errorf("%s %s: %q, want %q", tt.method, tt.target, got, tt.want)
+		}
+	}
+	h := s.forwarded(s.graphQL("alice-key", upsertBucket, `{"e":"vision","p":"team"}`))
+	if h.Get(headerAssertion) != "gw.test alice" {
+		t.Errorf("GraphQL: %q", h.Get(headerAssertion))
+	}
+	s.config.Shadow = true
+	if h := s.forwarded(s.do("GET", "/some/page", "", "", forged)); h[headerAssertion] != nil {
+		t.Errorf("nobody has %q", h[headerAssertion])
+	}
+	s.config.Shadow, s.config.Assertions = false, statements{iam.Unavailable("no key to sign with", nil)}
+	s.refused(s.do("GET", "/files/vision/team/r1/a.txt", "alice-key", "", nil), 503, "unavailable")
+	s.config.Assertions = nil
+	if h := s.forwarded(s.do("GET", "/some/page", "alice-key", "", forged)); h[headerAssertion] != nil {
+		t.Errorf("switched off: %q", h[headerAssertion])
+	}
+}
+
 // TestRefusals: what each kind of trouble is answered with, and that nothing passes.
 func TestRefusals(t *testing.T) {
 	for _, tt := range []struct {

@@ -15,6 +15,7 @@ const (
 	headerPreferredUsername = "X-Forwarded-Preferred-Username"
 	headerPrincipal         = "X-Wandb-Gateway-Principal"
 	headerOrganization      = "X-Wandb-Gateway-Organization"
+	headerAssertion         = "X-Wandb-Gateway-Assertion"
 	headerAttributionName   = "X-Wandb-Username"
 	headerAttributionEmail  = "X-Wandb-User-Email"
 )

@@ -15,6 +15,8 @@ const (
 	ReasonUnknownRoute        iam.Reason = "unknown_route"
 	ReasonBodyTooLarge        iam.Reason = "body_too_large"
 	ReasonBodyUnreadable      iam.Reason = "body_unreadable"
+	ReasonNoUpstreamKey       iam.Reason = "no_upstream_key"
+	ReasonUpstreamKeyRefused  iam.Reason = "upstream_key_refused"
 	ReasonLocalCredential     iam.Reason = "local_credential"
 	ReasonTelemetryOff        iam.Reason = "telemetry_off"
 	ReasonServerJudges        iam.Reason = "server_judges"

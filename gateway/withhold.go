@@ -25,7 +25,7 @@ type Withheld struct {
 }
 
 // secretive are the doors whose query holds secrets, if only by mistake.
-var secretive = [...]string{"/oidc/token", "/oidc/callback"}
+var secretive = [...]string{"/oidc/token", "/oidc/callback", "/oidc/backchannel-logout"}
 
 // isSecretive reports whether the path is one of theirs, in whatever spelling somebody may send it.
 func isSecretive(path string) bool {

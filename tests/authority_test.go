@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -176,15 +178,11 @@ func (s *signInSite) visitor(t *testing.T) *visitor {
 // send sends a request with these headers beside the cookies.
 func (v *visitor) send(method, path, body string, header http.Header) answer {
 	v.t.Helper()
-	req, err := http.NewRequest(method, v.origin+path, strings.NewReader(body))
-	if err != nil {
-		v.t.Fatal(err)
+	res, err := v.try(method, path, body, header)
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		// As browsers do where a connection that was kept is closed: a reload closes them.
+		res, err = v.try(method, path, body, header)
 	}
-	req.Header.Set("User-Agent", v.agent)
-	for name, values := range header {
-		req.Header[name] = values
-	}
-	res, err := v.web.Do(req)
 	if err != nil {
 		v.t.Fatal(err)
 	}
@@ -197,6 +195,18 @@ func (v *visitor) send(method, path, body string, header http.Header) answer {
 		v.hold(c.Value)
 	}
 	return answer{res.StatusCode, res.Header, string(b)}
+}
+
+func (v *visitor) try(method, path, body string, header http.Header) (*http.Response, error) {
+	req, err := http.NewRequest(method, v.origin+path, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", v.agent)
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	return v.web.Do(req)
 }
 
 // hold notes a secret, which no log may hold.
@@ -232,7 +242,7 @@ func (v *visitor) script(method, path, body string) answer {
 // submit sends a form of the page that was loaded last.
 func (v *visitor) submit(path string, form url.Values) answer {
 	v.t.Helper()
-	if token := formToken.FindStringSubmatch(v.page); token != nil && form.Get("token") == "" {
+	if token := tokenField.FindStringSubmatch(v.page); token != nil && form.Get("token") == "" {
 		form.Set("token", html.UnescapeString(token[1]))
 	}
 	h := pageLoad()
@@ -244,7 +254,7 @@ func (v *visitor) submit(path string, form url.Values) answer {
 	return a
 }
 
-var formToken = regexp.MustCompile(`name="token" value="([^"]*)"`)
+var tokenField = regexp.MustCompile(`name="token" value="([^"]*)"`)
 
 // begin begins a sign-in, and notes what the authority is asked.
 func (v *visitor) begin(path string) {

@@ -20,7 +20,7 @@ func launchRepository(t *testing.T, environment ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, dir: t.TempDir(), logs: new(logBuffer), done: make(chan struct{})}
+	p := &process{web: client, t: t, dir: t.TempDir(), logs: new(logBuffer), done: make(chan struct{})}
 	if err := os.WriteFile(filepath.Join(p.dir, "Caddyfile"), source, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -196,4 +196,37 @@ func TestSDKWithKeycloak(t *testing.T) {
 			f.mustBeExchangedByTheBook(t, s.token)
 		})
 	}
+	t.Run("at a browser", func(t *testing.T) { browserWithKeycloak(t, issuer) })
+}
+
+// browserWithKeycloak signs a person in at a browser, with PKCE, into the team that her group there names,
+// and out again.
+func browserWithKeycloak(t *testing.T, issuer string) {
+	upstream := newRecorder(t)
+	upstream.greets()
+	p := start(t, config{host: "wandb.localhost", upstream: upstream.host(), global: fmt.Sprintf(
+		"oidc {\n\t\t\tissuer %s\n\t\t\tclient_id wandb\n\t\t\tauth_method pkce\n\t\t}\n\t\tsso_group_claims on", issuer)})
+	p.importFile(strings.Replace(acme, `{"user": "alice", "role": "admin"}, `, "", 1)) // alice is in no team
+	person := startBrowser(t, "chrome").profile(t)
+	tb := person.tab()
+	tb.open(p.url + "/vision/team?a=%2Fb")
+	tb.do(nil, "fill", "selector", "#username", "text", "alice")
+	tb.do(nil, "fill", "selector", "#password", "text", "of-alice")
+	tb.do(nil, "click", "selector", "#kc-login", "leaves", true)
+	tb.awaitText("Hello alice")
+	if tb.url() != p.url+"/vision/team?a=%2Fb" {
+		t.Errorf("the sign-in ends at %s", tb.url())
+	}
+	if got := upstream.take(); got[0].header.Get("X-Forwarded-Groups") != "vision" {
+		t.Errorf("the upstream is told the groups %q", got[0].header.Get("X-Forwarded-Groups"))
+	}
+	tb.open(p.url + "/logout")
+	tb.press("button", "Sign out")
+	tb.awaitURL(p.url + "/logout")
+	tb.awaitText("You are signed out")
+	tb.open(p.url + "/home")
+	tb.awaitURL(issuer + "/") // whose own session ended too
+	if person.session() != "" {
+		t.Error("the browser still has a session")
+	}
 }

@@ -109,7 +109,7 @@ func start(t *testing.T, c config) *process {
 // launch runs a gateway without waiting.
 func launch(t *testing.T, c config) *process {
 	t.Helper()
-	p := &process{t: t, dir: c.dir, logs: new(logBuffer), done: make(chan struct{})}
+	p := &process{web: client, t: t, dir: c.dir, logs: new(logBuffer), done: make(chan struct{})}
 	if p.dir == "" {
 		p.dir = t.TempDir()
 	}
@@ -149,7 +149,7 @@ func (c config) caddyfile(admin, site string) string {
 	address, https, secure := "http://"+site, "auto_https off", ""
 	if c.host != "" {
 		ip, port, _ := net.SplitHostPort(site)
-		address, https, secure = "https://"+net.JoinHostPort(c.host, port), "auto_https disable_redirects\n\tskip_install_trust\n\tdefault_bind "+ip, "tls internal"
+		address, https, secure = "https://"+net.JoinHostPort(c.host, port), "auto_https disable_redirects\n\tskip_install_trust\n\tdefault_bind "+ip, "\n\ttls internal"
 	}
 	return fmt.Sprintf(`{
 	admin %s
@@ -164,8 +164,7 @@ func (c config) caddyfile(admin, site string) string {
 	}
 }
 %s {
-	log
-	%s
+	log%s
 	wandb_gateway {
 		%s
 	}

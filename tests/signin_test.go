@@ -574,7 +574,7 @@ func TestAuthorize(t *testing.T) {
 		}
 		return len(rows)
 	}
-	token := formToken.FindStringSubmatch(v.page)[1]
+	token := tokenField.FindStringSubmatch(v.page)[1]
 	create := url.Values{"form": {"create"}, "name": {"my <b>laptop</b>"}}
 	for name, attempt := range map[string]func() answer{
 		"from another site": func() answer {
@@ -596,7 +596,7 @@ func TestAuthorize(t *testing.T) {
 		"with another's token": func() answer {
 			other := site.visitor(t).signIn("bob", nil)
 			other.load("/authorize")
-			form := url.Values{"token": {formToken.FindStringSubmatch(other.page)[1]}}
+			form := url.Values{"token": {tokenField.FindStringSubmatch(other.page)[1]}}
 			for name := range create {
 				form.Set(name, create.Get(name))
 			}

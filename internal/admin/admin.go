@@ -16,6 +16,7 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/session"
+	"github.com/wandb-gateway/wandb-gateway/internal/vault"
 	"github.com/wandb-gateway/wandb-gateway/tokenexchange"
 )
 
@@ -24,11 +25,13 @@ type Service struct {
 	directory *directory.Directory
 	tokens    *tokenexchange.Service
 	sessions  *session.Sessions
+	vault     *vault.Vault
 }
 
-// New returns the administration of a directory, of its tokens and of its sessions.
-func New(d *directory.Directory, tokens *tokenexchange.Service, sessions *session.Sessions) *Service {
-	return &Service{d, tokens, sessions}
+// New returns the administration of a directory, of its tokens and of its sessions, and of the keys that
+// its people and teams have at the W&B server.
+func New(d *directory.Directory, tokens *tokenexchange.Service, sessions *session.Sessions, v *vault.Vault) *Service {
+	return &Service{d, tokens, sessions, v}
 }
 
 // request is what a call names. Members that were not given are nil.
@@ -63,6 +66,9 @@ type request struct {
 	Roots     *string  `json:"tls_ca"`
 	Before    *string  `json:"before"`
 	Unbind    *string  `json:"unbind"`
+
+	User  *string `json:"user"`
+	Value *string `json:"value"` // a secret: it is in no answer and in no error
 }
 
 // Done is the answer to a call that changed something.
@@ -117,6 +123,10 @@ var calls = map[string]func(*Service, context.Context, request) (any, error){
 	"issuer/delete": (*Service).deleteIssuer,
 
 	"token/delete": (*Service).deleteTokens,
+
+	"upstream-key/set":    (*Service).setUpstreamKey,
+	"upstream-key/list":   (*Service).listUpstreamKeys,
+	"upstream-key/delete": (*Service).deleteUpstreamKey,
 
 	"session/list":   (*Service).listSessions,
 	"session/delete": (*Service).deleteSession,

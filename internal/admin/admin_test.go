@@ -9,7 +9,7 @@ import (
 // The calls themselves are tested from outside, with the commands that make them (tests/commands_test.go).
 
 func TestCallRefusesWhatItDoesNotKnow(t *testing.T) {
-	s := New(nil, nil, nil)
+	s := New(nil, nil, nil, nil)
 	for _, tt := range []struct {
 		noun, verb, body string
 		kind             iam.Kind

@@ -17,6 +17,8 @@ type names struct {
 	entity string
 	roles  string
 	admins string
+	// upstream stands before an owner's id: "<space>/upstream_key/".
+	upstream string
 	// principal stands before a principal's id in the key of what is derived from its records. It
 	// tells settings and the organization's name apart, on which principals depend, because the cache
 	// outlives a reload of the configuration; by default it is empty, so that the id serves as key as
@@ -40,6 +42,7 @@ func newNames(space, organization string, settings authz.Settings) names {
 		entity:    space + "entity/",
 		roles:     space + "roles",
 		admins:    space + "admins",
+		upstream:  space + "upstream_key/",
 		principal: principal,
 		target:    "target/",
 	}
@@ -77,6 +80,9 @@ func (n *names) keysWithID(id iam.KeyID) string { return n.space + "key_id/" + s
 func (n *names) keysOf(owner iam.PrincipalRef) string {
 	return n.space + "key_owner/" + owner.String() + "/"
 }
+
+// upstreamKey is an owner's key of the W&B server. Ids of teams and of people differ by their form.
+func (n *names) upstreamKey(owner iam.EntityID) string { return n.upstream + string(owner) }
 
 // subject finds an external service account.
 func (n *names) subject(issuer, subject string) string {

@@ -225,6 +225,7 @@ func (d *Directory) buildServiceAccount(ctx context.Context, v *hotcache.View, i
 	if home == "" {
 		return p, nil
 	}
+	p.Home = iam.TeamRef{ID: home}
 	t, err := d.readTeam(ctx, v, home)
 	if err != nil {
 		return nil, err
@@ -235,6 +236,7 @@ func (d *Directory) buildServiceAccount(ctx context.Context, v *hotcache.View, i
 	if t == nil {
 		return p, nil
 	}
+	p.Home.Name = t.Name
 	if a.Team != "" {
 		p.Scope.Name = t.Name
 	}

@@ -114,11 +114,11 @@ func TestServiceAccountPrincipals(t *testing.T) {
 	vision := h.team("vision")
 	own, all := h.teamAccount("ci-train", vision), h.organizationAccount("org-bot", vision)
 	if got, want := h.principal(own.Ref()), (&iam.Principal{Ref: own.Ref(), Organization: organization, Username: "ci-train", Name: "ci-train",
-		Active: true, Scope: iam.TeamRef{ID: vision, Name: "vision"}, DefaultEntity: "vision"}); !reflect.DeepEqual(got, want) {
+		Active: true, Scope: iam.TeamRef{ID: vision, Name: "vision"}, Home: iam.TeamRef{ID: vision, Name: "vision"}, DefaultEntity: "vision"}); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	p := h.principal(all.Ref())
-	if !p.OrganizationScoped() || p.DefaultEntity != "vision" {
+	if !p.OrganizationScoped() || p.DefaultEntity != "vision" || p.Home != (iam.TeamRef{ID: vision, Name: "vision"}) {
 		t.Errorf("%+v", p)
 	}
 }

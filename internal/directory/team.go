@@ -69,7 +69,8 @@ func (d *Directory) Members(ctx context.Context, team iam.TeamID) ([]*iam.User, 
 	return members, nil
 }
 
-// DeleteTeam removes a team: its members leave, its service accounts and their keys are deleted. It
+// DeleteTeam removes a team: its members leave, its service accounts and their keys are deleted, and its
+// key of the W&B server. It
 // is refused while the team has projects (their runs and files would stay at the W&B server, and a
 // team made later under the same name would inherit them) and while it is the default team of a
 // service account of the organization, whose work would have nowhere to go (SA-14).
@@ -174,6 +175,9 @@ func (tx *transaction) deleteTeam(id iam.TeamID) error {
 		if _, err := tx.removeMember(id, iam.UserID(key[len(tx.d.names.membersOf(id)):])); err != nil {
 			return err
 		}
+	}
+	if err := tx.delete(tx.d.names.upstreamKey(id.Entity())); err != nil {
+		return err
 	}
 	if err := tx.releaseName(t.Name, false); err != nil {
 		return err

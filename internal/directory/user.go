@@ -78,7 +78,7 @@ func (d *Directory) SetUser(ctx context.Context, id iam.UserID, change UserChang
 	return c, err
 }
 
-// DeleteUser removes a person with their keys, memberships and invitations. A person added again
+// DeleteUser removes a person with their keys, also that of the W&B server, memberships and invitations. A person added again
 // under the same name is a new one, with a new id. Personal projects stay recorded, closed to
 // everybody: whoever gets the name next does not get them (threat Z10).
 func (d *Directory) DeleteUser(ctx context.Context, id iam.UserID) (Change[iam.User], error) {
@@ -199,6 +199,9 @@ func (tx *transaction) deleteUser(id iam.UserID) error {
 		return err
 	}
 	if err := tx.deleteKeysOf(id.Ref()); err != nil {
+		return err
+	}
+	if err := tx.delete(tx.d.names.upstreamKey(id.PersonalEntity())); err != nil {
 		return err
 	}
 	if err := tx.releaseEmails(u); err != nil {

@@ -103,6 +103,8 @@ type Principal struct {
 	// Scope is the parent team of a team-scoped account; zero for an organization-scoped one. With
 	// FromUpstream it is what the server's lists come to, which is good for attribution alone.
 	Scope TeamRef
+	// Home is the team that takes the account's work when it names none: its parent or default team.
+	Home TeamRef
 
 	// DefaultEntity is where work goes that names no entity (design section 6); empty means that
 	// it is refused with the advice to set WANDB_ENTITY.

@@ -29,6 +29,9 @@ type shownKey struct {
 	created       time.Time
 }
 
+// shownUpstreamKey says since when the person's key of the W&B server is kept; "" if none is.
+type shownUpstreamKey struct{ Set string }
+
 type shownSession struct {
 	ID, UserAgent, Client, Created, Expires string
 	Here                                    bool
@@ -38,9 +41,11 @@ type shownSession struct {
 type authorizePage struct {
 	head
 	Username, Email string
-	Keys            []shownKey
-	MoreKeys        int
-	Sessions        []shownSession
+	// Upstream is nil where the W&B server is not asked with people's own keys.
+	Upstream *shownUpstreamKey
+	Keys     []shownKey
+	MoreKeys int
+	Sessions []shownSession
 }
 
 // ServeAuthorize is the door /authorize, to which `wandb login` sends people.
@@ -83,6 +88,10 @@ func (l *Login) postAuthorize(w http.ResponseWriter, r *http.Request, p *iam.Pri
 		err = l.deleteKey(r, p, form)
 	case "end":
 		err = l.endSession(w, r, p, x, form)
+	case "set-upstream":
+		err = l.setUpstreamKey(r, p, x, form)
+	case "delete-upstream":
+		err = l.deleteUpstreamKey(r, p, x)
 	default:
 		err = errMalformedForm
 	}
@@ -179,9 +188,15 @@ func (l *Login) showAuthorize(w http.ResponseWriter, r *http.Request, status int
 		l.refuse(w, r, err)
 		return
 	}
+	upstream, err := l.shownUpstreamKey(r, p)
+	if err != nil {
+		l.refuse(w, r, err)
+		return
+	}
 	l.show(w, r, status, "authorize", policy{forms: onlyHere}, authorizePage{
 		head:     head{Title: "API keys", Alert: alert, Token: l.seal.token(l.browser(w, r), x)},
-		Username: p.Username, Email: p.Email, Keys: keys, MoreKeys: more, Sessions: sessions,
+		Username: p.Username, Email: p.Email, Upstream: upstream,
+		Keys: keys, MoreKeys: more, Sessions: sessions,
 	})
 }
 

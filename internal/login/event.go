@@ -26,6 +26,9 @@ const (
 	ActionKeyDeleted    Action = "api_key_deleted"
 	ActionSessionEnded  Action = "session_ended"
 	ActionTeamsJoined   Action = "teams_joined"
+
+	ActionUpstreamKeySet     Action = "upstream_key_set"
+	ActionUpstreamKeyDeleted Action = "upstream_key_deleted"
 )
 
 // Event says what happened at a door. It never holds a credential; what came from outside is bounded

@@ -10,7 +10,7 @@
 //	POST /oidc/backchannel-logout  the provider ends sessions
 //	GET  /logout                a button; or, with iss and sid, the provider ends a session in a frame
 //	POST /logout                ends the browser's session, and the one at the provider
-//	/authorize                  the person's own API keys and sessions
+//	/authorize                  the person's own API keys and sessions, and key of the W&B server
 //
 // All sign-ins meet in admit: the person is found or made, the browser's old session ends, a new one
 // begins, and the browser goes where it wanted to. Whatever fails before leaves no session.
@@ -32,12 +32,22 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/login/identity"
 	"github.com/wandb-gateway/wandb-gateway/internal/session"
+	"github.com/wandb-gateway/wandb-gateway/internal/vault"
 )
 
 // Passwords is a directory that knows people by a password: ldap.Connector. Errors are iam.Errors with
 // texts of its own; KindUnavailable judges nothing.
 type Passwords interface {
 	Authenticate(ctx context.Context, login string, password iam.Secret) (*identity.Identity, error)
+}
+
+// UpstreamKeys keep the keys that people have at the W&B server: vault.Vault. The errors of Set and Delete
+// are iam.Errors whose texts people read.
+type UpstreamKeys interface {
+	// Find says whether a key is kept for an owner, and since when.
+	Find(ctx context.Context, owner iam.EntityID) (vault.Entry, bool, error)
+	Set(ctx context.Context, owner iam.EntityID, key iam.Secret) (replaced bool, err error)
+	Delete(ctx context.Context, owner iam.EntityID) error
 }
 
 // Settings are the deployment's switches.
@@ -61,6 +71,8 @@ type Config struct {
 	// connector, which would not be nil here).
 	Provider  Provider
 	Passwords Passwords
+	// UpstreamKeys keep people's own keys of the W&B server; nil where it is not asked with these.
+	UpstreamKeys UpstreamKeys
 	// Restore, if set, is the temporary password with which an organization admin gets in, and the only
 	// way to get in (OIDC-24).
 	Restore iam.Secret

@@ -166,6 +166,22 @@ var pages = template.Must(template.New("").Parse(`
 {{end}}</ul>
 {{else}}<p class="faint">You have none.</p>
 {{end}}{{with .MoreKeys}}<p class="faint">and {{.}} more</p>
+{{end}}{{with .Upstream}}<h2>Your key of the W&amp;B server</h2>
+<p>The W&amp;B server is asked with your own key, whichever of the keys above you use. Copy it from your settings at the server. It is kept sealed and never shown again.</p>
+{{if .Set}}<ul>
+<li><div>Stored<br><span class="faint">{{.Set}}</span></div>
+<form method="post" action="/authorize">
+{{template "hidden" $}}<input type="hidden" name="form" value="delete-upstream">
+<button class="small plain" aria-label="Delete your key of the W&amp;B server">Delete</button>
+</form></li>
+</ul>
+{{else}}<p class="faint">None is stored yet, and what you send to the server is refused until one is.</p>
+{{end}}<form method="post" action="/authorize">
+{{template "hidden" $}}<input type="hidden" name="form" value="set-upstream">
+<label for="upstream-key">{{if .Set}}Another key of the W&amp;B server{{else}}Key of the W&amp;B server{{end}}</label>
+<input id="upstream-key" type="password" name="key" autocomplete="off" spellcheck="false" maxlength="512" required>
+<button>{{if .Set}}Replace the key{{else}}Store the key{{end}}</button>
+</form>
 {{end}}<h2>Your sessions</h2>
 <ul>
 {{range .Sessions}}<li><div>{{.UserAgent}}{{if .Here}} <strong>(this browser)</strong>{{end}}<br><span class="faint">{{with .Client}}{{.}}, {{end}}from {{.Created}} to {{.Expires}}</span></div>
@@ -279,7 +295,9 @@ func (l *Login) header(w http.ResponseWriter, r *http.Request, p policy) {
 
 // message answers with a page that has nothing but a text and a way on.
 func (l *Login) message(w http.ResponseWriter, r *http.Request, status int, m messagePage) {
-	m.RequestID = l.RequestID(r)
+	if status >= http.StatusBadRequest {
+		m.RequestID = l.RequestID(r)
+	}
 	l.show(w, r, status, "message", policy{}, m)
 }
 

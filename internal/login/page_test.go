@@ -35,7 +35,9 @@ func TestPages(t *testing.T) {
 		"authorize": {"authorize", policy{forms: onlyHere}, authorizePage{head: head{Title: "API keys", Token: "TOKEN", Alert: "Too many."}, Username: "alice", Email: "alice@acme.test",
 			Keys: []shownKey{{Name: hostile, Created: "20 November 2026, 12:00 UTC", ID: "01234567"}, {ID: "89abcdef", Created: "19 November 2026, 12:00 UTC"}}, MoreKeys: 3,
 			Sessions: []shownSession{{ID: "0123456789abcdef", UserAgent: hostile, Client: "192.0.2.7", Created: "20 November 2026, 12:00 UTC", Expires: "20 December 2026, 12:00 UTC", Here: true}}}},
-		"message": {"message", policy{}, messagePage{head: head{Title: "This did not work", RequestID: "request-1"}, Text: "It is " + hostile, Link: loginDoor, LinkText: "Sign in again"}},
+		"authorize_none_stored": {"authorize", policy{forms: onlyHere}, authorizePage{head: head{Title: "API keys", Token: "TOKEN"}, Username: "alice", Upstream: &shownUpstreamKey{}}},
+		"authorize_stored":      {"authorize", policy{forms: onlyHere}, authorizePage{head: head{Title: "API keys", Token: "TOKEN"}, Username: "alice", Upstream: &shownUpstreamKey{Set: "20 November 2026, 12:00 UTC"}}},
+		"message":               {"message", policy{}, messagePage{head: head{Title: "This did not work", RequestID: "request-1"}, Text: "It is " + hostile, Link: loginDoor, LinkText: "Sign in again"}},
 	} {
 		w := httptest.NewRecorder()
 		h.show(w, r, 200, c.page, c.policy, c.data)
