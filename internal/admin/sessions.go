@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"context"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -17,7 +18,7 @@ type SessionRow struct {
 	Method    session.Method `json:"method"`
 	Created   time.Time      `json:"created"`
 	Expires   time.Time      `json:"expires"`
-	Client    string         `json:"client"`
+	Client    netip.Addr     `json:"client"`
 	UserAgent string         `json:"user_agent"`
 }
 
@@ -40,7 +41,7 @@ func (s *Service) listSessions(ctx context.Context, r request) (any, error) {
 		case !p.Active || !x.Holds(p):
 			return nil // ended with the person's other sessions; its record goes with its end
 		}
-		rows = append(rows, SessionRow{x.ID, p.Username, x.Method, x.Created, x.Expires, x.Client.String(), x.UserAgent})
+		rows = append(rows, SessionRow{x.ID, p.Username, x.Method, x.Created, x.Expires, x.Client, x.UserAgent})
 		return nil
 	})
 	slices.SortFunc(rows, func(a, b SessionRow) int {

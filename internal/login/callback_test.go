@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -256,6 +257,52 @@ func TestTabsDoNotDisturbEachOther(t *testing.T) { // O01
 	}
 	if n := h.sessions(); n != 1 {
 		t.Errorf("%d sessions", n)
+	}
+}
+
+// TestStrangersStoreNothing: whatever somebody sends who proves nothing, nothing of it is kept.
+func TestStrangersStoreNothing(t *testing.T) { // D02
+	h := withPasswords(t, true)
+	h.provider.finish = func(*oidc.Flow, oidc.Answer) (*identity.Identity, error) {
+		return nil, &iam.Error{Kind: iam.KindUnauthenticated, Reason: "bad_signature"}
+	}
+	h.provider.logout = func(string) (oidc.Logout, error) {
+		return oidc.Logout{}, &iam.Error{Kind: iam.KindInvalid, Reason: "bad_signature"}
+	}
+	before := h.store.commits.Load()
+	for i := range 200 {
+		b := h.browser()
+		b.callback(b.begin("/oidc/login?with=provider&return_to=/" + strings.Repeat("a", i)))
+		b.callback("made-up")
+		b.password("nobody-"+strconv.Itoa(i), "wrong")
+		b.post("/oidc/backchannel-logout", url.Values{"logout_token": {"a.b.c"}})
+		b.get("/logout?iss=" + url.QueryEscape(idp) + "&sid=made-up-" + strconv.Itoa(i))
+		b.post("/logout", nil)
+		b.post("/authorize", url.Values{"form": {"create"}, "name": {"x"}})
+	}
+	if n := h.store.commits.Load() - before; n != 0 || len(h.unfinished) != 0 {
+		t.Errorf("%d commits, %d logout tokens", n, len(h.unfinished))
+	}
+}
+
+// TestAnotherNodeFinishes: a sign-in that one node, or one configuration, began is finished by another with
+// the same master key, and by none with another.
+func TestAnotherNodeFinishes(t *testing.T) {
+	h := newHouse(t, nil)
+	first := h.Login
+	for name, key := range map[string]byte{"the same key": 3, "another key": 4} {
+		h.Login = first
+		b := h.browser()
+		state := b.begin("/oidc/login?return_to=/acme/x")
+		c := first.Config
+		c.SealKey = [32]byte{key}
+		var err error
+		h.Login, err = New(c)
+		h.ok(err)
+		a := b.callback(state)
+		if good := key == 3; good != (a.Code == http.StatusSeeOther && a.location() == "/acme/x") || good != b.signedIn() {
+			t.Errorf("%s: %d to %q", name, a.Code, a.location())
+		}
 	}
 }
 

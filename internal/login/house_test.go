@@ -39,7 +39,8 @@ const (
 // awayStore is a store that can be away.
 type awayStore struct {
 	store.Store
-	away atomic.Bool
+	away    atomic.Bool
+	commits atomic.Int32
 }
 
 var errAway = errors.New("the store is away")
@@ -62,6 +63,7 @@ func (s *awayStore) Commit(ctx context.Context, writes ...store.Write) (store.Re
 	if s.away.Load() {
 		return 0, errAway
 	}
+	s.commits.Add(1)
 	return s.Store.Commit(ctx, writes...)
 }
 
