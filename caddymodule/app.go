@@ -6,6 +6,7 @@ package caddymodule
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -66,6 +67,10 @@ type App struct {
 	// "256MiB". Default: 256 MiB. A change takes effect at the next start.
 	CacheSize Size `json:"cache_size,omitempty"`
 
+	// SeamlessReload takes connections from a socket that stays open while configurations change, so
+	// that a reload ends none. Off leaves sockets to Caddy. Default: on.
+	SeamlessReload *Switch `json:"seamless_reload,omitempty"`
+
 	// PersonalEntities gives every person an entity of their own (SCOPE-9). Default: on.
 	PersonalEntities *Switch `json:"personal_entities,omitempty"`
 
@@ -115,6 +120,9 @@ type App struct {
 	handlers []*Handler
 	state    *state
 	services *services
+
+	// ended is closed when the configuration serves no more: it was replaced, or could not start.
+	ended chan struct{}
 }
 
 // Store configures the backend.
@@ -158,6 +166,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // `validate` and `adapt` must leave no trace.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.logger = ctx, ctx.Logger()
+	a.ended = make(chan struct{})
 	a.fillDefaults()
 	if err := a.expand(); err != nil {
 		return err
@@ -176,7 +185,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("wandb_gateway: %w", err)
 	}
-	return nil
+	return a.leaveWhenReplaced()
 }
 
 func (a *App) fillDefaults() {
@@ -306,10 +315,19 @@ func (d *DirectoryConfig) check() error {
 }
 
 // Start opens the store, or takes over the one that is open, and makes the gateways of all sites.
-// Requests that come before it is done wait for it.
+// Requests that come before it is done wait for it; if it fails, they go to the configuration that stays.
 func (a *App) Start() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err := a.start(); err != nil {
+		close(a.ended)
+		return err
+	}
+	started.add(a)
+	return nil
+}
+
+func (a *App) start() error {
 	state, err := acquireState(a)
 	if err != nil {
 		return fmt.Errorf("wandb_gateway: %w", err)
@@ -323,16 +341,35 @@ func (a *App) Start() error {
 			return errors.Join(err, a.release())
 		}
 	}
-	started.add(a)
 	return nil
 }
 
-// Stop lets go of the store; it closes when no newer configuration uses it.
+// Stop lets go of the store; it closes when no newer configuration uses it. When the process ends,
+// requests that are under way need it to their end: Caddy stops its apps in any order.
 func (a *App) Stop() error {
+	if caddy.Exiting() {
+		caddy.OnExit(func(context.Context) { a.end() })
+		return nil
+	}
+	close(a.ended)
+	return a.end()
+}
+
+func (a *App) end() error {
 	started.remove(a)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.release()
+}
+
+// hasEnded reports whether another configuration has taken this one's place.
+func (a *App) hasEnded() bool {
+	select {
+	case <-a.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 func (a *App) release() error {

@@ -177,11 +177,26 @@ func TestBadConfigurationStopsTheStart(t *testing.T) {
 	}
 }
 
+// admin is a client for the admin endpoint.
+var admin = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
 // load sends a configuration to the running process, as an operator's reload does.
 func (p *process) load(c config) (status int, body string) {
 	p.t.Helper()
-	file := c.caddyfile(p.admin, strings.TrimPrefix(p.url, "http://"))
-	res, err := http.Post("http://"+p.admin+"/load", "text/caddyfile", strings.NewReader(file))
+	return p.loadFile(c.caddyfile(p.admin, strings.TrimPrefix(p.url, "http://")))
+}
+
+// loadFile loads a Caddyfile. It asks again when the connection is lost: each reload replaces the admin
+// endpoint too, whose sockets are Caddy's.
+func (p *process) loadFile(file string) (status int, body string) {
+	p.t.Helper()
+	var res *http.Response
+	var err error
+	for range 10 {
+		if res, err = admin.Post("http://"+p.admin+"/load", "text/caddyfile", strings.NewReader(file)); err == nil {
+			break
+		}
+	}
 	if err != nil {
 		p.t.Fatal(err)
 	}
