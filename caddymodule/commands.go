@@ -176,7 +176,7 @@ var (
 	issuerColumns         = []string{"url", "source", "preset", "audiences", "algorithms", "subject", "keys"}
 	sessionColumns        = []string{"id", "owner", "method", "created", "expires", "client", "user_agent"}
 	signingKeyColumns     = []string{"id", "algorithm", "state", "created", "signs_from", "ends"}
-	userColumns           = []string{"username", "email", "name", "role", "models_seat", "weave_seat", "active", "teams"}
+	userColumns           = []string{"username", "email", "name", "role", "models_seat", "weave_seat", "active", "teams", "accounts"}
 	projectColumns        = []string{"entity", "name", "visibility", "owner", "members"}
 	serviceAccountColumns = []string{"name", "team", "default_team", "issuer", "subject", "claims", "active"}
 	roleColumns           = []string{"name", "inherits", "permissions", "description"}

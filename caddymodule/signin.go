@@ -31,8 +31,10 @@ type OIDC struct {
 	AuthMethod string `json:"auth_method,omitempty"`
 	// Scopes are asked for beside openid, profile and email.
 	Scopes []string `json:"scopes,omitempty"`
+	// GroupsClaim is the claim that lists a person's groups. Default: groups.
+	GroupsClaim string `json:"groups_claim,omitempty"`
 	// RedirectHosts are the hosts, host[:port], on which people sign in; each is registered at the
-	// provider. Default: the addresses of the sites, and the variable HOST.
+	// provider, and the one of the variable HOST with them. Default: the addresses of the sites.
 	RedirectHosts []string `json:"redirect_hosts,omitempty"`
 	// TLSCA is a file of certificates to trust for the provider, in place of the system's.
 	TLSCA string `json:"tls_ca,omitempty"`
@@ -120,6 +122,9 @@ func (a *App) readSignIn(e *environment) (*signIn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.host != "" && len(s.hosts) > 0 {
+		s.hosts = append(slices.Clone(s.hosts), s.host)
+	}
 	if s.configured() {
 		a.logger.Info("how people sign in", s.sources(a, e)...)
 	}
@@ -176,7 +181,7 @@ func (s *signIn) readOIDC(file *OIDC, e *environment) error {
 		return err
 	}
 	s.oidc = &oidc.Config{
-		Issuer: c.Issuer, ClientID: c.ClientID, ClientSecret: iam.NewSecret(c.ClientSecret), Method: method, Scopes: c.Scopes,
+		Issuer: c.Issuer, ClientID: c.ClientID, ClientSecret: iam.NewSecret(c.ClientSecret), Method: method, Scopes: c.Scopes, GroupsClaim: c.GroupsClaim,
 	}
 	s.hosts = c.RedirectHosts
 	checked, err := oidc.New(*s.oidc)
@@ -270,6 +275,9 @@ func validDomain(s string) bool {
 // sources says for each setting of sign-in where it came from. No value is shown that could be a secret.
 func (s *signIn) sources(a *App, e *environment) []zap.Field {
 	fields := []zap.Field{
+		zap.Bool("identifier_claims", s.settings.ForceNames), zap.String("identifier_claims_from", e.source("identifier_claims", bool(a.IdentifierClaims))),
+		zap.String("host", s.host), zap.String("host_from", e.source("host", false)),
+		zap.Int("domains", len(s.settings.Domains)),
 		zap.Duration("session_length", cmp.Or(s.length, session.DefaultLength)),
 		zap.String("session_length_from", e.source("session length", a.Session.Length != 0)),
 		zap.Bool("provisioning", s.settings.Provision), zap.String("provisioning_from", e.source("sso_provisioning", a.SSOProvisioning != nil)),
@@ -289,10 +297,20 @@ func (s *signIn) sources(a *App, e *environment) []zap.Field {
 		)
 	}
 	if s.ldap != nil {
+		in := a.LDAP
+		if in == nil {
+			in = new(LDAP)
+		}
 		fields = append(fields,
-			zap.String("ldap_address", s.ldap.Address), zap.String("ldap_address_from", e.source("ldap address", true)),
-			zap.Bool("ldap_login", s.password), zap.String("ldap_login_from", e.source("ldap login", a.LDAP != nil && a.LDAP.Login != nil)),
-			zap.String("ldap_bind_pw_from", e.source("ldap bind_pw", a.LDAP != nil && a.LDAP.BindPassword != "")),
+			zap.String("ldap_address", s.ldap.Address), zap.String("ldap_address_from", e.source("ldap address", in.Address != "")),
+			zap.String("ldap_base_dn", s.ldap.BaseDN), zap.String("ldap_base_dn_from", e.source("ldap base_dn", in.BaseDN != "")),
+			zap.String("ldap_bind_dn", s.ldap.BindDN), zap.String("ldap_bind_dn_from", e.source("ldap bind_dn", in.BindDN != "")),
+			zap.String("ldap_bind_password_from", e.source("ldap bind_pw", in.BindPassword != "")),
+			zap.String("ldap_attributes_from", e.source("ldap attributes", in.Attributes != "")),
+			zap.Bool("ldap_tls", s.ldap.StartTLS), zap.String("ldap_tls_from", e.source("ldap tls_enable", bool(in.TLS))),
+			zap.String("ldap_group_allow_list_from", e.source("ldap group_allow_list", in.GroupAllowList != "")),
+			zap.Bool("ldap_group_sync", s.settings.LDAPGroups), zap.String("ldap_group_sync_from", e.source("ldap group_sync", bool(in.GroupSync))),
+			zap.Bool("ldap_login", s.password), zap.String("ldap_login_from", e.source("ldap login", in.Login != nil)),
 		)
 	}
 	if s.restore {
@@ -325,7 +343,7 @@ type namedValue struct {
 }
 
 // parseOIDC reads `oidc { issuer ...; client_id ...; client_secret ...; auth_method ...; scopes ...;
-// redirect_hosts ...; tls_ca ... }`.
+// groups_claim ...; redirect_hosts ...; tls_ca ... }`.
 func (a *App) parseOIDC(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("oidc takes its options in a block, not %q", d.Val())
@@ -337,6 +355,7 @@ func (a *App) parseOIDC(d *caddyfile.Dispenser) error {
 		"client_secret":  text(&a.OIDC.ClientSecret),
 		"auth_method":    oneOf(&a.OIDC.AuthMethod, "pkce", "implicit"),
 		"scopes":         texts(&a.OIDC.Scopes),
+		"groups_claim":   text(&a.OIDC.GroupsClaim),
 		"redirect_hosts": texts(&a.OIDC.RedirectHosts),
 		"tls_ca":         text(&a.OIDC.TLSCA),
 	})
@@ -347,7 +366,7 @@ func (a *App) parseOIDC(d *caddyfile.Dispenser) error {
 }
 
 func (o *OIDC) isZero() bool {
-	return o.Issuer == "" && o.ClientID == "" && o.ClientSecret == "" && o.AuthMethod == "" && len(o.Scopes) == 0 && len(o.RedirectHosts) == 0 && o.TLSCA == ""
+	return o.Issuer == "" && o.ClientID == "" && o.ClientSecret == "" && o.AuthMethod == "" && len(o.Scopes) == 0 && o.GroupsClaim == "" && len(o.RedirectHosts) == 0 && o.TLSCA == ""
 }
 
 // parseLDAP reads the block of a directory.

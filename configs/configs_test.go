@@ -24,6 +24,9 @@ var variables = map[string]string{
 	"WANDB_ADMIN_KEY":          "local-0123456789012345678901234567890123456789",
 	"WANDB_SERVICE_KEY":        "local-9876543210987654321098765432109876543210",
 	"WANDB_GATEWAY_MASTER_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+	"OIDC_CLIENT_ID":           "0oa1acme",
+	"OIDC_SECRET":              "7Fq~acme",
+	"LOCAL_LDAP_BIND_PW":       "correct horse",
 }
 
 // files are all configurations: those here and the repository's own.
@@ -144,11 +147,20 @@ func TestMissingUpstreamIsNamed(t *testing.T) {
 	}
 }
 
-// A key that is not set must stop the start: an empty one would be shown to the server instead.
+// A key that is not set must stop the start: an empty one would be shown to the server instead, or make
+// a public client or an anonymous search of what was meant to prove itself.
 func TestMissingKeysAreNamed(t *testing.T) {
 	tests := map[string]string{
 		"existing-server.caddyfile":             "WANDB_ADMIN_KEY",
 		"local-directory-service-key.caddyfile": "WANDB_SERVICE_KEY",
+		"sso-okta.caddyfile":                    "OIDC_CLIENT_ID",
+		"sso-entra-public.caddyfile":            "OIDC_CLIENT_ID",
+		"sso-entra-confidential.caddyfile":      "OIDC_SECRET",
+		"sso-cognito.caddyfile":                 "OIDC_CLIENT_ID",
+		"sso-keycloak.caddyfile":                "OIDC_SECRET",
+		"sso-auth0.caddyfile":                   "OIDC_SECRET",
+		"sso-google.caddyfile":                  "OIDC_SECRET",
+		"ldap.caddyfile":                        "LOCAL_LDAP_BIND_PW",
 	}
 	for file, variable := range tests {
 		t.Run(file, func(t *testing.T) {

@@ -90,3 +90,24 @@ func TestHideWeaveKey(t *testing.T) {
 		})
 	}
 }
+
+// TestQueriesOfSignInAreWithheld: an assertion or a code in an address would be in every access log.
+func TestQueriesOfSignInAreWithheld(t *testing.T) {
+	for _, target := range []string{"/oidc/token?assertion=canary&x=1", "/OIDC/Token/?canary", "/oidc/callback?code=canary&state=canary"} {
+		r := httptest.NewRequest("GET", target, nil)
+		if !HasUnhidden(r) {
+			t.Fatalf("%s hides nothing", target)
+		}
+		bare, held := Withhold(r)
+		if strings.Contains(bare.RequestURI+bare.URL.String(), "canary") {
+			t.Errorf("%s becomes %s, %s", target, bare.RequestURI, bare.URL)
+		}
+		held.Restore(bare)
+		if bare.URL.RawQuery != r.URL.RawQuery || bare.RequestURI != r.RequestURI {
+			t.Errorf("%s is restored as %s, %s", target, bare.RequestURI, bare.URL)
+		}
+	}
+	if HasUnhidden(httptest.NewRequest("GET", "/oidc/callback", nil)) || HasUnhidden(httptest.NewRequest("GET", "/vision/team?code=x", nil)) {
+		t.Error("a request without a secret is served twice")
+	}
+}

@@ -1,7 +1,10 @@
 package tokenexchange
 
 import (
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/remote"
@@ -15,18 +18,42 @@ type KeySets struct {
 	// Report is told of fetches; nil tells nobody.
 	Report func(remote.Event)
 
-	mu     sync.RWMutex
-	sets   map[string]*remote.Set // by TrustedIssuer.source
+	mu     sync.Mutex // orders changes
 	closed bool
+	known  atomic.Pointer[knownSets] // nil before the first issuer is met
+}
+
+// knownSets are the key sets at one moment. Nobody changes them: every request with a token looks at
+// all of them, and must not wait for a lock to do so.
+type knownSets struct {
+	bySource map[string]*remote.Set // by TrustedIssuer.source
+	list     []*remote.Set
+}
+
+// find returns the set of a source.
+func (k *KeySets) find(source string) (*remote.Set, bool) {
+	known := k.known.Load()
+	if known == nil {
+		return nil, false
+	}
+	set, ok := known.bySource[source]
+	return set, ok
+}
+
+// change replaces what is known by what f makes of a copy of it. The lock is held.
+func (k *KeySets) change(f func(bySource map[string]*remote.Set)) {
+	bySource := make(map[string]*remote.Set)
+	if known := k.known.Load(); known != nil {
+		maps.Copy(bySource, known.bySource)
+	}
+	f(bySource)
+	k.known.Store(&knownSets{bySource, slices.Collect(maps.Values(bySource))})
 }
 
 // of returns the key set of an issuer.
 func (k *KeySets) of(t *TrustedIssuer) (*remote.Set, error) {
 	source := t.source()
-	k.mu.RLock()
-	set, ok := k.sets[source]
-	k.mu.RUnlock()
-	if ok {
+	if set, ok := k.find(source); ok {
 		return set, nil
 	}
 	pinned, err := t.pinned()
@@ -39,10 +66,10 @@ func (k *KeySets) of(t *TrustedIssuer) (*remote.Set, error) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if set, ok := k.sets[source]; ok {
+	if set, ok := k.find(source); ok {
 		return set, nil
 	}
-	set, err = remote.New(remote.Config{Issuer: t.URL, KeysURL: t.KeysURL, Pinned: pinned, Roots: roots, Now: k.Now, Report: k.Report})
+	set, err := remote.New(remote.Config{Issuer: t.URL, KeysURL: t.KeysURL, Pinned: pinned, Roots: roots, Now: k.Now, Report: k.Report})
 	if err != nil {
 		return nil, err
 	}
@@ -50,10 +77,7 @@ func (k *KeySets) of(t *TrustedIssuer) (*remote.Set, error) {
 		set.Close()
 		return set, nil
 	}
-	if k.sets == nil {
-		k.sets = make(map[string]*remote.Set)
-	}
-	k.sets[source] = set
+	k.change(func(bySource map[string]*remote.Set) { bySource[source] = set })
 	return set, nil
 }
 
@@ -61,12 +85,14 @@ func (k *KeySets) of(t *TrustedIssuer) (*remote.Set, error) {
 func (k *KeySets) keep(sources map[string]bool) {
 	var dropped []*remote.Set
 	k.mu.Lock()
-	for source, set := range k.sets {
-		if !sources[source] {
-			delete(k.sets, source)
-			dropped = append(dropped, set)
-		}
-	}
+	k.change(func(bySource map[string]*remote.Set) {
+		maps.DeleteFunc(bySource, func(source string, set *remote.Set) bool {
+			if !sources[source] {
+				dropped = append(dropped, set)
+			}
+			return !sources[source]
+		})
+	})
 	k.mu.Unlock()
 	for _, set := range dropped {
 		set.Close() // waits for a fetch that runs
@@ -76,13 +102,23 @@ func (k *KeySets) keep(sources map[string]bool) {
 // generation changes whenever the keys of any issuer change, so that what was verified with the keys
 // of before is verified again.
 func (k *KeySets) generation() uint64 {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
+	known := k.known.Load()
+	if known == nil {
+		return 0
+	}
+	now := k.now()
 	var sum uint64
-	for _, set := range k.sets {
-		sum += set.Generation() // 64 bits of a fingerprint each
+	for _, set := range known.list {
+		sum += set.GenerationAt(now) // 64 bits of a fingerprint each
 	}
 	return sum
+}
+
+func (k *KeySets) now() time.Time {
+	if k.Now == nil {
+		return time.Now()
+	}
+	return k.Now()
 }
 
 // Close ends all fetching.

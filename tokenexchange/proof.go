@@ -3,8 +3,7 @@ package tokenexchange
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
-	"strconv"
+	"encoding/binary"
 	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/hotcache"
@@ -89,12 +88,16 @@ func (s *Service) prove(ctx context.Context, v *hotcache.View, token iam.Secret)
 
 // proofKey names what is remembered of a token: by its hash, so that no token lies in memory.
 func (s *Service) proofKey(token iam.Secret) string {
-	sum := sha256.Sum256([]byte(token.Reveal()))
-	text := make([]byte, 0, 128)
-	text = append(text, s.epoch...)
-	text = strconv.AppendUint(text, s.KeySets.generation(), 36)
-	text = append(text, '/')
-	return string(hex.AppendEncode(text, sum[:]))
+	text := s.texts.Get().(*[]byte)
+	defer s.texts.Put(text)
+	*text = append((*text)[:0], token.Reveal()...)
+	sum := sha256.Sum256(*text)
+	clear(*text) // no copy of the token stays behind in the pool
+	key := append((*text)[:0], s.epoch...)
+	key = binary.BigEndian.AppendUint64(key, s.KeySets.generation())
+	key = append(key, sum[:]...)
+	*text = key
+	return string(key)
 }
 
 // examine makes the checks, one after the other, and notes each that was passed. Cheap ones come first.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -65,6 +66,7 @@ type Service struct {
 	names      names
 	// epoch tells apart what different configurations of one process came to: the cache outlives them.
 	epoch string
+	texts sync.Pool // of *[]byte, for tokens while they are hashed
 }
 
 // epochs numbers the services of the process.
@@ -91,6 +93,7 @@ func New(c Config) (*Service, error) {
 		names:      names{c.Space + "/issuers", c.Space + "/revoked_token/", c.Space + "/tokens_not_before"},
 		epoch:      "proof/" + strconv.FormatUint(epochs.Add(1), 36) + "/",
 	}
+	s.texts.New = func() any { return new([]byte) }
 	for i := range c.Issuers {
 		t := &c.Issuers[i]
 		if err := t.Check(); err != nil {

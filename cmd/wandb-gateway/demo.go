@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -61,8 +62,18 @@ const demoDirectory = `{
 		{"entity": "vision", "name": "detector", "visibility": "team", "owner": "alice"},
 		{"entity": "vision", "name": "secret", "visibility": "restricted", "owner": "alice", "members": [{"user": "alice"}]}
 	],
-	"service_accounts": [{"name": "ci-train", "team": "vision"}]
+	"service_accounts": [
+		{"name": "ci-train", "team": "vision"},
+		{"name": "gh-train", "team": "vision", "issuer": "{issuer}", "subject": "repo:acme/detector:ref:refs/heads/main"}
+	]
 }`
+
+// demoPeople sign in at the stand-in provider.
+var demoPeople = []standin.Person{
+	{Username: "alice", Email: "alice@acme.test", Name: "Alice, who administers vision"},
+	{Username: "bob", Email: "bob@acme.test", Name: "Bob, who is in speech"},
+	{Username: "carol", Email: "carol@acme.test", Name: "Carol, whom nobody knows yet"},
+}
 
 // runDemo serves until it is interrupted or ctx ends.
 func runDemo(ctx context.Context, listen string, out io.Writer) error {
@@ -81,20 +92,28 @@ func runDemo(ctx context.Context, listen string, out io.Writer) error {
 		return err
 	}
 	defer server.Close()
+	signIn, provider, issuer, err := serveProvider()
+	if err != nil {
+		return err
+	}
+	defer signIn.Close()
 
 	site, admin, err := demoAddresses(listen)
 	if err != nil {
 		return err
 	}
-	if err := loadDemo(site, admin, data, upstream); err != nil {
+	if err := loadDemo(site, admin, data, upstream, issuer); err != nil {
 		return err
 	}
 	defer caddy.Stop()
-	keys, err := fillDemo(ctx, admin)
+	given, err := fillDemo(ctx, admin, issuer)
 	if err != nil {
 		return err
 	}
-	printDemo(out, "http://"+site, admin, keys)
+	if given["token"], err = writeIdentityToken(provider, data); err != nil {
+		return err
+	}
+	printDemo(out, "http://"+site, admin, given)
 	<-ctx.Done()
 	return nil
 }
@@ -110,9 +129,37 @@ func serveStandIn() (*http.Server, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	return serveOn(listener, handler), listener.Addr().String(), nil
+}
+
+func serveOn(listener net.Listener, handler http.Handler) *http.Server {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	go server.Serve(listener)
-	return server, listener.Addr().String(), nil
+	return server
+}
+
+// serveProvider starts the stand-in OpenID provider on a port of its own.
+func serveProvider() (*http.Server, *standin.Provider, string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, "", err
+	}
+	issuer := "http://" + listener.Addr().String()
+	provider, err := standin.NewProvider(issuer, "wandb-gateway", demoPeople...)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	return serveOn(listener, provider), provider, issuer, nil
+}
+
+// writeIdentityToken puts the token of a CI job into a file, as its platform would.
+func writeIdentityToken(p *standin.Provider, data string) (string, error) {
+	token, err := p.IdentityToken("repo:acme/detector:ref:refs/heads/main", "acme", 12*time.Hour)
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(data, "identity-token")
+	return file, os.WriteFile(file, []byte(token), 0o600)
 }
 
 // demoAddresses returns what clients write to reach the gateway, and an address for the admin
@@ -149,9 +196,9 @@ func freePort(address string) (string, error) {
 }
 
 // loadDemo starts Caddy with the demo's configuration.
-func loadDemo(site, admin, data, upstream string) error {
+func loadDemo(site, admin, data, upstream, issuer string) error {
 	file := fmt.Sprintf(`{
-	admin %s
+	admin %[1]s
 	auto_https off
 	persist_config off
 	log {
@@ -159,15 +206,22 @@ func loadDemo(site, admin, data, upstream string) error {
 	}
 	wandb_gateway {
 		organization acme
-		store embedded %s
+		store embedded %[2]s
 		directory local
+		oidc {
+			issuer %[5]s
+			client_id wandb-gateway
+			auth_method pkce
+			redirect_hosts %[3]s
+		}
+		jwt_issuer %[5]s
 	}
 }
-http://%s {
+http://%[3]s {
 	wandb_gateway
-	reverse_proxy http://%s
+	reverse_proxy http://%[4]s
 }
-`, admin, data, site, upstream)
+`, admin, data, site, upstream, issuer)
 	config, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(file), map[string]any{"filename": "demo"})
 	if err != nil {
 		return err
@@ -183,8 +237,8 @@ http://%s {
 
 // fillDemo imports the sample directory and makes a key for each caller, as an administrator would:
 // through the admin endpoint.
-func fillDemo(ctx context.Context, admin string) (map[string]string, error) {
-	if _, err := callDemo(ctx, admin, "import", demoDirectory); err != nil {
+func fillDemo(ctx context.Context, admin, issuer string) (map[string]string, error) {
+	if _, err := callDemo(ctx, admin, "import", strings.ReplaceAll(demoDirectory, "{issuer}", issuer)); err != nil {
 		return nil, err
 	}
 	keys := make(map[string]string)
@@ -245,6 +299,15 @@ Now what is refused, and what the user reads:
   restricted project vision/secret:
     WANDB_API_KEY={ci}
 
+Open {url} in a browser: a stand-in provider asks who you are, and {url}/authorize
+then makes you an API key. Carol, whom nobody knows yet, becomes a member at her first sign-in.
+
+A CI job needs no key at all. Its platform gives it a token, which the SDK exchanges by itself:
+
+  unset WANDB_API_KEY
+  export WANDB_IDENTITY_TOKEN_FILE={token}
+  wandb-gateway iam explain --token $WANDB_IDENTITY_TOKEN_FILE{address}
+
 Everybody may log to vision/playground, which is open. Put ci-train on the list, and it may:
 
   wandb-gateway iam project set vision/secret --add service_account:ci-train{address}
@@ -258,6 +321,6 @@ Press Ctrl-C to end the demo; nothing is kept.
 	}
 	fmt.Fprint(out, strings.NewReplacer(
 		"{url}", url, "{address}", address,
-		"{alice}", keys["alice"], "{bob}", keys["bob"], "{vera}", keys["vera"], "{ci}", keys["service_account:ci-train"],
+		"{token}", keys["token"], "{alice}", keys["alice"], "{bob}", keys["bob"], "{vera}", keys["vera"], "{ci}", keys["service_account:ci-train"],
 	).Replace(text))
 }

@@ -73,7 +73,24 @@ func (s *Service) listUsers(ctx context.Context, r request) (any, error) {
 	for _, user := range users {
 		user["teams"] = teams[user["username"]]
 	}
-	return users, nil
+	return users, s.addAccounts(ctx, users)
+}
+
+// addAccounts says at which issuers people have accounts they sign in with. That is no part of the
+// directory file: who imports it elsewhere binds people anew.
+func (s *Service) addAccounts(ctx context.Context, users []row) error {
+	issuers := make(map[string][]any)
+	err := s.directory.Users(ctx, func(u *iam.User) error {
+		for _, b := range u.Bindings {
+			issuers[u.Username] = append(issuers[u.Username], b.Issuer)
+		}
+		return nil
+	})
+	for _, user := range users {
+		name, _ := user["username"].(string)
+		user["accounts"] = issuers[name]
+	}
+	return err
 }
 
 // teamsOf returns the memberships of each user by name, as rows of team and role.

@@ -53,8 +53,12 @@ func (s *Service) setUser(ctx context.Context, r request) (any, error) {
 		return nil, err
 	}
 	if r.Unbind != nil {
-		if _, err := s.directory.Unbind(ctx, id, *r.Unbind); err != nil {
+		c, err := s.directory.Unbind(ctx, id, *r.Unbind)
+		if err != nil {
 			return nil, err
+		}
+		if len(c.Before.Bindings) == len(c.After.Bindings) {
+			return nil, iam.NotFoundf("%s has no account at %q; `iam user get %s` shows at which issuers they have one", r.Target, *r.Unbind, r.Target)
 		}
 	}
 	return done("user %s changed", r.Target)

@@ -29,23 +29,18 @@ func (s *Service) listSessions(ctx context.Context, r request) (any, error) {
 			return nil, err
 		}
 	}
-	names := make(map[iam.PrincipalRef]string)
 	rows := []SessionRow{}
 	err := s.sessions.List(ctx, owner, func(x *session.Session) error {
-		name, known := names[x.Principal]
-		if !known {
-			p, err := s.directory.Principal(ctx, x.Principal)
-			switch {
-			case iam.KindOf(err) == iam.KindUnauthenticated: // deleted since; the session counts for nobody
-				name = x.Principal.String()
-			case err != nil:
-				return err
-			default:
-				name = p.Username
-			}
-			names[x.Principal] = name
+		p, err := s.directory.Principal(ctx, x.Principal)
+		switch {
+		case iam.KindOf(err) == iam.KindUnauthenticated:
+			return nil // deleted since
+		case err != nil:
+			return err
+		case !p.Active || !x.Holds(p):
+			return nil // ended with the person's other sessions; its record goes with its end
 		}
-		rows = append(rows, SessionRow{x.ID, name, x.Method, x.Created, x.Expires, x.Client.String(), x.UserAgent})
+		rows = append(rows, SessionRow{x.ID, p.Username, x.Method, x.Created, x.Expires, x.Client.String(), x.UserAgent})
 		return nil
 	})
 	slices.SortFunc(rows, func(a, b SessionRow) int {

@@ -40,7 +40,8 @@ type SignIn struct {
 	Groups      []string
 	GroupsKnown bool
 
-	// Provision lets in who is not in the directory, as a new member (JOIN-4, ENV-1).
+	// Provision lets in who is not in the directory, as a new member (JOIN-4, ENV-1). The first person of
+	// all is let in without it.
 	Provision bool
 	// GroupSync makes the person's teams those that Groups name (ENV-3, ENV-5).
 	GroupSync bool
@@ -150,10 +151,24 @@ func (tx *transaction) whoSignsIn(s *SignIn, done *SignedIn) (*iam.User, error) 
 		return tx.returning(*bound, owner)
 	case owner != nil:
 		return tx.bind(owner, account, done)
-	case !s.Provision:
-		return nil, refuse(ReasonNotProvisioned, "You proved who you are, but you are not a user here, and users are not added by signing in. Ask an organization admin to add you with the e-mail address "+s.Email+".")
+	}
+	if err := tx.mayCome(s); err != nil {
+		return nil, err
 	}
 	return tx.newcomer(s, account, done)
+}
+
+// mayCome refuses a newcomer where nobody is added by signing in. The first person of a directory comes
+// in all the same: somebody must be able to add the others (ORG-1).
+func (tx *transaction) mayCome(s *SignIn) error {
+	if s.Provision {
+		return nil
+	}
+	first, err := tx.noUsers()
+	if err != nil || first {
+		return err
+	}
+	return refuse(ReasonNotProvisioned, "You proved who you are, but you are not a user here, and users are not added by signing in. Ask an organization admin to add you with the e-mail address "+s.Email+".")
 }
 
 // returning is a person whose account is bound already. Another address there changes nothing here,

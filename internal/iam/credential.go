@@ -5,12 +5,12 @@ type CredentialKind uint8
 
 // The kinds. The zero value means that the request carries none.
 const (
-	NoCredential     CredentialKind = iota
-	CredentialAPIKey                // an opaque key, as Basic password or Bearer value
-	CredentialToken                 // three dot-separated parts: an access token or a foreign assertion
-	CredentialCookie                // the W&B server's own session cookie, a whole Cookie header
-	CredentialTicket                // an upload ticket (design section 6)
-	CredentialSession               // the gateway's own session cookie, its value alone
+	NoCredential      CredentialKind = iota
+	CredentialAPIKey                 // an opaque key, as Basic password or Bearer value
+	CredentialToken                  // three dot-separated parts: an access token or a foreign assertion
+	CredentialCookie                 // the W&B server's own session cookie, a whole Cookie header
+	CredentialTicket                 // an upload ticket (design section 6)
+	CredentialSession                // the gateway's own session cookie, its value alone
 )
 
 // String returns the kind's name for logs.

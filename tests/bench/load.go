@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -36,10 +37,13 @@ type response struct {
 }
 
 // unexpected is the error for a complete answer that is not the one expected.
-type unexpected struct{ got, want response }
+type unexpected struct {
+	got  response
+	want string
+}
 
 func (u unexpected) Error() string {
-	return fmt.Sprintf("status %d with %d bytes, expected %d with %d", u.got.status, u.got.length, u.want.status, u.want.length)
+	return fmt.Sprintf("status %d with %d bytes, expected %s", u.got.status, u.got.length, u.want)
 }
 
 // exchange sends a request and reads the answer, whose body goes to the writer.
@@ -95,11 +99,12 @@ func readHead(in *bufio.Reader) (response, error) {
 type clients struct {
 	connections []*connection
 	requests    [][]byte
-	want        response
+	right       func(response) error
+	taken       atomic.Int64 // requests that once has sent
 }
 
 func newClients(ctx context.Context, address string, count int, w workload) (*clients, error) {
-	c := &clients{requests: w.requests, want: w.want}
+	c := &clients{requests: w.requests, right: w.right}
 	for range count {
 		conn, err := dial(ctx, address)
 		if err != nil {
@@ -158,9 +163,36 @@ func (c *clients) openLoop(d time.Duration, rate int) outcome {
 	})
 }
 
+// once keeps every connection busy with one request at a time, and sends none of them twice, over all
+// calls: it ends early when they are used up.
+func (c *clients) once(d time.Duration) outcome {
+	return c.each(d, func(_ int, send func([]byte, time.Time) time.Time) {
+		now := time.Now()
+		for end := now.Add(d); now.Before(end); {
+			next := int(c.taken.Add(1)) - 1
+			if next >= len(c.requests) {
+				return
+			}
+			now = send(c.requests[next], now)
+		}
+	})
+}
+
 // run gives every connection a worker, which sends by calling send with the time from which the
 // request counts and gets the time of the answer.
 func (c *clients) run(d time.Duration, work func(worker int, send func(time.Time) time.Time)) outcome {
+	return c.each(d, func(worker int, send func([]byte, time.Time) time.Time) {
+		next := worker * len(c.requests) / len(c.connections)
+		work(worker, func(from time.Time) time.Time {
+			request := c.requests[next%len(c.requests)]
+			next++
+			return send(request, from)
+		})
+	})
+}
+
+// each is run with workers that choose their requests.
+func (c *clients) each(d time.Duration, work func(worker int, send func([]byte, time.Time) time.Time)) outcome {
 	outcomes := make([]outcome, len(c.connections))
 	start := time.Now()
 	var wg sync.WaitGroup
@@ -168,11 +200,9 @@ func (c *clients) run(d time.Duration, work func(worker int, send func(time.Time
 		conn.SetDeadline(start.Add(d + patience))
 		wg.Go(func() {
 			o := &outcomes[i]
-			next := i * len(c.requests) / len(c.connections)
-			work(i, func(from time.Time) time.Time {
-				err := c.send(conn, c.requests[next%len(c.requests)])
+			work(i, func(request []byte, from time.Time) time.Time {
+				err := c.send(conn, request)
 				now := time.Now()
-				next++
 				o.count(now.Sub(from), err)
 				if err != nil && !errors.As(err, new(unexpected)) {
 					return start.Add(d + patience) // the connection is of no more use: end
@@ -196,10 +226,10 @@ func (c *clients) run(d time.Duration, work func(worker int, send func(time.Time
 
 func (c *clients) send(conn *connection, request []byte) error {
 	got, err := conn.exchange(request, nil)
-	if err == nil && got != c.want {
-		return unexpected{got, c.want}
+	if err != nil {
+		return err
 	}
-	return err
+	return c.right(got)
 }
 
 func (o *outcome) count(latency time.Duration, err error) {

@@ -10,8 +10,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -38,7 +36,7 @@ func main() {
 	flag.StringVar(&o.binary, "binary", "", "the wandb-gateway to measure, in place of building one")
 	flag.BoolVar(&o.null, "null", false, "measure plain Caddy against itself: the noise of this machine")
 	flag.StringVar(&o.profiles, "profiles", "", "folder for CPU profiles of the gateway under each work load, taken after measuring")
-	flag.StringVar(&o.work, "work", "", "only the work loads whose name contains this")
+	flag.StringVar(&o.work, "work", "", "only the comparisons in whose name or columns this stands")
 	flag.IntVar(&o.proxyCore, "proxy-core", 1, "the core of the proxies")
 	flag.IntVar(&o.loadCore, "load-core", 0, "the core of the load and the upstream")
 	upstream := flag.String(upstreamFlag, "", "serve as the upstream at this address (the command starts itself so)")
@@ -103,12 +101,15 @@ type bench struct {
 
 	processes      []*process
 	upstream       string
+	issuer         *issuer
 	plain, gateway *side
 	workloads      []workload
+	credentials    []credentials // none with -null
+	exchanges      exchanges
+	flooded        floods
 
-	results  []result
-	openLoop result
-	moments  []memories
+	results []result
+	moments []memories
 }
 
 // start starts everything and makes sure that it does what it should.
@@ -117,6 +118,9 @@ func (b *bench) start(ctx context.Context) error {
 		return err
 	}
 	var err error
+	if b.issuer, err = startIssuer(); err != nil {
+		return err
+	}
 	if b.plain, err = b.keep(startPlain(ctx, "plain", b.binary, filepath.Join(b.folder, "plain"), b.upstream, b.proxyCore)); err != nil {
 		return err
 	}
@@ -124,21 +128,23 @@ func (b *bench) start(ctx context.Context) error {
 		b.gateway, err = b.keep(startPlain(ctx, "plain again", b.binary, filepath.Join(b.folder, "again"), b.upstream, b.proxyCore))
 	} else {
 		began := time.Now()
-		b.gateway, err = b.keep(startGateway(ctx, b.binary, filepath.Join(b.folder, "gateway"), b.upstream, b.proxyCore, b.population))
+		b.gateway, err = b.keep(startGateway(ctx, b.binary, filepath.Join(b.folder, "gateway"), b.upstream, b.issuer.url, b.proxyCore, b.population))
 		fmt.Fprintf(b.progress, "the gateway started and imported %d keys in %s\n", b.keys, time.Since(began).Round(time.Millisecond))
 	}
 	if err != nil {
 		return err
+	}
+	if !b.null {
+		if err := b.prepareFederation(ctx); err != nil {
+			return err
+		}
 	}
 	// From here on this process is the load, on one core with the upstream.
 	if err := pinSelf(b.loadCore); err != nil {
 		return err
 	}
 	runtime.GOMAXPROCS(1)
-	b.workloads = slices.DeleteFunc(workloads(b.population), func(w workload) bool { return !strings.Contains(w.name, b.work) })
-	if len(b.workloads) == 0 {
-		return fmt.Errorf("no work load's name contains %q", b.work)
-	}
+	b.workloads = workloads(b.population)
 	for i := range b.workloads {
 		if err := b.workloads[i].learn(ctx, b.upstream, b.plain, b.gateway); err != nil {
 			return err
@@ -147,7 +153,7 @@ func (b *bench) start(ctx context.Context) error {
 	if b.null {
 		return nil
 	}
-	return guarded(ctx, b.gateway, b.population)
+	return b.guarded(ctx)
 }
 
 func (b *bench) startUpstream(ctx context.Context) error {
@@ -178,6 +184,9 @@ func (b *bench) stop() {
 	for _, p := range b.processes {
 		p.stop()
 	}
+	if b.issuer != nil {
+		b.issuer.server.Close()
+	}
 }
 
 // measureAll runs every work load, and looks at memory between.
@@ -191,23 +200,55 @@ func (b *bench) measureAll(ctx context.Context) error {
 	if err := b.weigh(fmt.Sprintf("after %d keys", b.keys), ""); err != nil {
 		return err
 	}
-	progress := func(line string) { fmt.Fprintln(b.progress, line) }
 	for _, w := range b.workloads {
-		r, err := b.compare(ctx, b.plain, b.gateway, w, (*clients).closedLoop, progress)
-		if err != nil {
+		if err := b.add(ctx, b.sides(w, (*clients).closedLoop)); err != nil {
 			return err
 		}
-		b.results = append(b.results, r)
 	}
-	open := func(c *clients, d time.Duration) outcome { return c.openLoop(d, b.rate) }
-	var err error
-	if b.openLoop, err = b.compare(ctx, b.plain, b.gateway, b.workloads[0], open, progress); err != nil {
+	open := b.sides(b.workloads[0], openLoop(b.rate))
+	open.name, open.open, open.p50Target = fmt.Sprintf("%s at %d requests/s", open.name, b.rate), true, 1.05
+	if err := b.add(ctx, open); err != nil {
 		return err
 	}
 	if err := touch(ctx, b.population, b.plain, b.gateway); err != nil {
 		return err
 	}
-	return b.weigh(fmt.Sprintf("after all loads, %d keys in use", b.keys), "≤ +15")
+	if err := b.weigh(fmt.Sprintf("after all loads, %d keys in use", b.keys), "≤ +15"); err != nil {
+		return err
+	}
+	if !b.null {
+		if err := b.measureFederation(ctx); err != nil {
+			return err
+		}
+	}
+	if len(b.results) == 0 {
+		return fmt.Errorf("no comparison has %q in its name or columns", b.work)
+	}
+	return nil
+}
+
+// measureFederation compares kinds of credentials on the gateway alone.
+func (b *bench) measureFederation(ctx context.Context) error {
+	pairs, err := b.credentialPairs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range append(pairs, b.exchangePair()) {
+		if err := b.add(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add measures a pair, if it is wanted, and keeps the result.
+func (b *bench) add(ctx context.Context, p pair) error {
+	if !p.has(b.work) {
+		return nil
+	}
+	r, err := b.compare(ctx, p, func(line string) { fmt.Fprintln(b.progress, line) })
+	b.results = append(b.results, r)
+	return err
 }
 
 // weigh looks at both sides' memory.
@@ -226,31 +267,26 @@ func (b *bench) weigh(when, target string) error {
 
 // print writes the report.
 func (b *bench) print(out io.Writer) {
-	var rows []row
-	for i := range b.results {
-		rows = append(rows, b.results[i].rows()...)
-	}
-	rows = append(rows, b.openLoop.openLoopRows(b.rate)...)
-	printTable(out, b.plain.name, b.gateway.name, rows)
-	fmt.Fprintln(out)
+	printTables(out, b.results)
 	printMemory(out, b.plain.name, b.gateway.name, b.moments)
 	fmt.Fprintf(out, "\nMedians of %d rounds of %s on %d connections; %d requests, %d of them failed.\n",
 		b.rounds, b.duration, b.connections, b.requests(), b.failures())
+	if b.flooded.sent > 0 {
+		fmt.Fprintf(out, "Bogus tokens were answered at %.0f a second.\n", b.flooded.rate())
+	}
 	printBusy(out, b.results)
 	printMachine(out)
 }
 
-func (b *bench) all() []result { return append(b.results[:len(b.results):len(b.results)], b.openLoop) }
-
 func (b *bench) requests() (n int) {
-	for _, r := range b.all() {
+	for _, r := range b.results {
 		n += r.requests + r.failures
 	}
 	return n
 }
 
 func (b *bench) failures() (n int) {
-	for _, r := range b.all() {
+	for _, r := range b.results {
 		n += r.failures
 	}
 	return n
@@ -262,7 +298,7 @@ func (b *bench) failure() error {
 		return nil
 	}
 	err := fmt.Errorf("%d requests failed; the numbers do not count", b.failures())
-	for _, r := range b.all() {
+	for _, r := range b.results {
 		err = errors.Join(err, r.failure)
 	}
 	return err

@@ -24,19 +24,27 @@ type measured struct {
 	outcome
 }
 
-// measurement is one side under one load, after a warm-up on the same connections.
-func (p plan) measure(ctx context.Context, s *side, w workload, run func(*clients, time.Duration) outcome) (measured, error) {
-	c, err := newClients(ctx, s.address, p.connections, w)
+// measure is one contender in one round, after a warm-up on the same connections.
+func (p plan) measure(ctx context.Context, who contender, round int) (m measured, err error) {
+	s := who.side
+	c, err := newClients(ctx, s.address, p.connections, who.load(round))
 	if err != nil {
 		return measured{}, s.failed(err)
 	}
 	defer c.close()
-	warm := run(c, p.warmUp)
+	if who.beside != nil {
+		ended, err := who.beside(ctx, p.warmUp+p.duration)
+		if err != nil {
+			return measured{}, s.failed(err)
+		}
+		defer func() { m.count(ended()) }()
+	}
+	warm := who.run(c, p.warmUp)
 	before, err := s.spent(ctx)
 	if err != nil {
 		return measured{}, s.failed(err)
 	}
-	m := measured{outcome: run(c, p.duration)}
+	m = measured{outcome: who.run(c, p.duration)}
 	after, err := s.spent(ctx)
 	if err != nil {
 		return measured{}, s.failed(err)
@@ -51,11 +59,16 @@ func (p plan) measure(ctx context.Context, s *side, w workload, run func(*client
 		m.allocations = float64(after.allocations-before.allocations) / answered
 		m.allocated = float64(after.allocated-before.allocated) / answered
 	}
-	m.failures += warm.failures
-	if warm.failure != nil {
-		m.failure = warm.failure
-	}
+	m.count(warm)
 	return m, ctx.Err()
+}
+
+// count adds the failures of what ran beside or before to those of the measurement.
+func (m *measured) count(other outcome) {
+	m.failures += other.failures
+	if m.failure == nil {
+		m.failure = other.failure
+	}
 }
 
 // spending is what a proxy has used since it started.
@@ -82,38 +95,36 @@ func (s *side) spent(ctx context.Context) (spending, error) {
 
 func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// result is what all rounds of one work load found out.
+// result is what all rounds of one pair found out.
 type result struct {
-	workload
+	pair
 	throughput, cpu, p50, p99, busy comparison
 	allocations, allocated          comparison
 	requests, failures              int
 	failure                         error
 }
 
-// compare measures both sides in every round, in an order that alternates.
-func (p plan) compare(ctx context.Context, plain, gateway *side, w workload, run func(*clients, time.Duration) outcome, progress func(string)) (result, error) {
+// compare measures both contenders in every round, in an order that alternates.
+func (p plan) compare(ctx context.Context, of pair, progress func(string)) (result, error) {
 	cost := comparison{costly: true}
-	r := result{workload: w, cpu: comparison{costly: true, turned: true}, p50: cost, p99: cost, allocations: cost, allocated: cost}
+	r := result{pair: of, cpu: comparison{costly: true, turned: true}, p50: cost, p99: cost, allocations: cost, allocated: cost}
 	for round := range p.rounds {
-		order := []*side{plain, gateway}
-		if round%2 == 1 {
-			order = []*side{gateway, plain}
-		}
-		found := make(map[*side]measured)
-		for _, s := range order {
-			m, err := p.measure(ctx, s, w, run)
+		var found [2]measured // left and right
+		for i := range found {
+			turn := (i + round) % 2
+			who := [2]contender{of.left, of.right}[turn]
+			m, err := p.measure(ctx, who, round)
 			if err != nil {
 				return r, err
 			}
-			found[s] = m
+			found[turn] = m
 			r.requests += len(m.latencies)
 			r.failures += m.failures
 			if r.failure == nil && m.failure != nil {
-				r.failure = fmt.Errorf("%s, %s: %w", w.name, s.name, m.failure)
+				r.failure = fmt.Errorf("%s, %s: %w", of.name, who.name, m.failure)
 			}
 		}
-		a, b := found[plain], found[gateway]
+		a, b := found[0], found[1]
 		r.throughput.add(a.throughput, b.throughput)
 		r.cpu.add(a.cpu, b.cpu)
 		r.p50.add(a.p50, b.p50)
@@ -121,8 +132,8 @@ func (p plan) compare(ctx context.Context, plain, gateway *side, w workload, run
 		r.busy.add(a.busy, b.busy)
 		r.allocations.add(a.allocations, b.allocations)
 		r.allocated.add(a.allocated, b.allocated)
-		progress(fmt.Sprintf("%s, round %d: %.0f and %.0f requests/s, %.1f and %.1f µs CPU",
-			w.name, round+1, a.throughput, b.throughput, a.cpu, b.cpu))
+		progress(fmt.Sprintf("%s, %s and %s, round %d: %.0f and %.0f requests/s, %.1f and %.1f µs CPU",
+			of.name, of.left.name, of.right.name, round+1, a.throughput, b.throughput, a.cpu, b.cpu))
 	}
 	return r, nil
 }

@@ -21,9 +21,10 @@ const (
 	projectsPerTeam = 10
 )
 
-// caller is a key and something its owner may read and write.
+// caller is a credential and something its owner may read and write.
 type caller struct {
-	authorization        string // the whole header value
+	credential           string // the whole header line
+	user                 int
 	entity, project, run string
 }
 
@@ -31,10 +32,11 @@ type caller struct {
 func (p population) caller(i int) caller {
 	user := i / keysEach
 	return caller{
-		authorization: basic(key(i)),
-		entity:        teamName(user / teamSize),
-		project:       projectName(i % projectsPerTeam),
-		run:           fmt.Sprintf("run%05d", i),
+		credential: basic(key(i)),
+		user:       user,
+		entity:     teamName(user / teamSize),
+		project:    projectName(i % projectsPerTeam),
+		run:        fmt.Sprintf("run%05d", i),
 	}
 }
 
@@ -61,12 +63,16 @@ func key(i int) string {
 	return hex.EncodeToString(sum[:20])
 }
 
-// basic is how clients send an API key (sdk-wire 1.1).
+// basic is how clients send what is in WANDB_API_KEY: an API key, or an assertion (sdk-wire 1.1).
 func basic(key string) string {
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte("api:"+key))
+	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("api:"+key))
 }
 
+// bearer is how clients send an access token (sdk-wire 1.3).
+func bearer(token string) string { return "Authorization: Bearer " + token }
+
 func userName(i int) string    { return fmt.Sprintf("user-%04d", i) }
+func address(i int) string     { return userName(i) + "@bench.test" }
 func teamName(i int) string    { return fmt.Sprintf("team-%03d", i) }
 func projectName(i int) string { return fmt.Sprintf("project-%03d", i) }
 
@@ -109,7 +115,7 @@ func (p population) importFile() ([]byte, error) {
 		if i == 0 {
 			role = "admin" // an organization keeps one
 		}
-		file.Users = append(file.Users, user{name, name + "@bench.test", name, role})
+		file.Users = append(file.Users, user{name, address(i), name, role})
 		if i%teamSize == 0 {
 			t := teamName(i / teamSize)
 			file.Teams = append(file.Teams, team{Name: t})

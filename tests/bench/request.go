@@ -13,7 +13,7 @@ const host = "wandb.bench.test"
 func request(method, target string, c caller, body []byte) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: wandb-core\r\n", method, target, host)
-	fmt.Fprintf(&b, "Authorization: %s\r\nAccept-Encoding: gzip\r\n", c.authorization)
+	fmt.Fprintf(&b, "%s\r\nAccept-Encoding: gzip\r\n", c.credential)
 	if body != nil {
 		fmt.Fprintf(&b, "Content-Type: application/json\r\nContent-Length: %d\r\n", len(body))
 	}

@@ -34,6 +34,7 @@ const gatewayGlobal = `	wandb_gateway {
 		organization ` + organization + `
 		store embedded ./data
 		directory local
+		jwt_issuer %s
 	}
 `
 
@@ -47,9 +48,9 @@ func startPlain(ctx context.Context, name, binary, home, upstream string, core i
 	return startSide(ctx, name, binary, home, upstream, core, "", "")
 }
 
-// startGateway starts Caddy with the gateway and fills its directory.
-func startGateway(ctx context.Context, binary, home, upstream string, core int, p population) (*side, error) {
-	s, err := startSide(ctx, "gateway", binary, home, upstream, core, gatewayGlobal, gatewayDirective)
+// startGateway starts Caddy with the gateway, which trusts an issuer, and fills its directory.
+func startGateway(ctx context.Context, binary, home, upstream, issuer string, core int, p population) (*side, error) {
+	s, err := startSide(ctx, "gateway", binary, home, upstream, core, fmt.Sprintf(gatewayGlobal, issuer), gatewayDirective)
 	if err != nil {
 		return nil, err
 	}

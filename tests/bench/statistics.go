@@ -28,49 +28,49 @@ func percentile(sorted []time.Duration, p int) time.Duration {
 	return sorted[min(max(rank, 1), len(sorted))-1]
 }
 
-// comparison holds one number of both sides, a value for each round.
+// comparison holds one number of both contenders, a value for each round.
 type comparison struct {
-	plain, gateway []float64
+	left, right []float64
 	// costly says that smaller values are better, as with CPU time and latency.
 	costly bool
-	// turned says that the ratio is plain to gateway, as with CPU time.
+	// turned says that the ratio is left to right, as with CPU time.
 	turned bool
 }
 
-func (c *comparison) add(plain, gateway float64) {
-	c.plain, c.gateway = append(c.plain, plain), append(c.gateway, gateway)
+func (c *comparison) add(left, right float64) {
+	c.left, c.right = append(c.left, left), append(c.right, right)
 }
 
-func (c *comparison) ratio(plain, gateway float64) float64 {
+func (c *comparison) ratio(left, right float64) float64 {
 	if c.turned {
-		plain, gateway = gateway, plain
+		left, right = right, left
 	}
-	if plain == 0 {
+	if left == 0 {
 		return 0
 	}
-	return gateway / plain
+	return right / left
 }
 
 // ofMedians is the ratio of the medians of all rounds.
-func (c *comparison) ofMedians() float64 { return c.ratio(median(c.plain), median(c.gateway)) }
+func (c *comparison) ofMedians() float64 { return c.ratio(median(c.left), median(c.right)) }
 
-// ofBest is the ratio of each side's best round. Others on the machine only ever cost time, so on a
+// ofBest is the ratio of each contender's best round. Others on the machine only ever cost time, so on a
 // busy one it is the steadiest.
 func (c *comparison) ofBest() float64 {
-	if len(c.plain) == 0 {
+	if len(c.left) == 0 {
 		return 0
 	}
 	if c.costly {
-		return c.ratio(slices.Min(c.plain), slices.Min(c.gateway))
+		return c.ratio(slices.Min(c.left), slices.Min(c.right))
 	}
-	return c.ratio(slices.Max(c.plain), slices.Max(c.gateway))
+	return c.ratio(slices.Max(c.left), slices.Max(c.right))
 }
 
 // rounds are the ratios within each round.
 func (c *comparison) rounds() []float64 {
-	ratios := make([]float64, len(c.plain))
+	ratios := make([]float64, len(c.left))
 	for i := range ratios {
-		ratios[i] = c.ratio(c.plain[i], c.gateway[i])
+		ratios[i] = c.ratio(c.left[i], c.right[i])
 	}
 	return ratios
 }

@@ -85,7 +85,7 @@ func TestComparison(t *testing.T) {
 	if got := latency.ofBest(); got != 1.1 {
 		t.Errorf("ratio of latencies is not turned: %v, want 1.1", got)
 	}
-	if got := (&comparison{plain: []float64{0}, gateway: []float64{1}}).ofMedians(); got != 0 {
+	if got := (&comparison{left: []float64{0}, right: []float64{1}}).ofMedians(); got != 0 {
 		t.Errorf("a ratio to nothing is %v, want 0", got)
 	}
 }

@@ -17,9 +17,16 @@ type row struct {
 	target        string
 }
 
-// rows are the lines of a work load under the closed loop.
+// rows are the lines of a pair.
 func (r *result) rows() []row {
-	target := fmt.Sprintf("≥ %.2f", r.target)
+	if r.open {
+		return []row{
+			{r.name, "p50 µs", "%.0f", &r.p50, bound("≤", r.p50Target)},
+			{r.name, "p99 µs", "%.0f", &r.p99, bound("≤", r.p99Target)},
+			{r.name, "CPU µs/request", "%.1f", &r.cpu, ""},
+		}
+	}
+	target := bound("≥", r.target)
 	return []row{
 		{r.name, "requests/s", "%.0f", &r.throughput, target},
 		{r.name, "CPU µs/request", "%.1f", &r.cpu, target},
@@ -30,23 +37,38 @@ func (r *result) rows() []row {
 	}
 }
 
-// openLoopRows are the lines of a work load under the open loop.
-func (r *result) openLoopRows(rate int) []row {
-	work := fmt.Sprintf("%s at %d requests/s", r.name, rate)
-	return []row{
-		{work, "p50 µs", "%.0f", &r.p50, "≤ 1.05"},
-		{work, "p99 µs", "%.0f", &r.p99, ""},
-		{work, "CPU µs/request", "%.1f", &r.cpu, ""},
+// bound says a target; nothing for 0.
+func bound(sign string, target float64) string {
+	if target == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s %.2f", sign, target)
+}
+
+// printTables prints the results; those of the same two contenders share a table.
+func printTables(w io.Writer, results []result) {
+	for i := range results {
+		r := &results[i]
+		if i == 0 || results[i-1].left.name != r.left.name || results[i-1].right.name != r.right.name {
+			printHeader(w, r.left.name, r.right.name)
+		}
+		printRows(w, r.rows())
+		if i == len(results)-1 || results[i+1].left.name != r.left.name || results[i+1].right.name != r.right.name {
+			fmt.Fprintln(w)
+		}
 	}
 }
 
-func printTable(w io.Writer, left, right string, rows []row) {
+func printHeader(w io.Writer, left, right string) {
 	fmt.Fprintf(w, "| work | measure | %s | %s | ratio of medians | of the best rounds | median of the rounds' ratios | their range | target |\n", left, right)
 	fmt.Fprintln(w, "|---|---|--:|--:|--:|--:|--:|--:|--:|")
+}
+
+func printRows(w io.Writer, rows []row) {
 	for _, r := range rows {
 		ratios := r.values.rounds()
 		fmt.Fprintf(w, "| %s | %s | "+r.format+" | "+r.format+" | %.2f | %.2f | %.2f | %.2f–%.2f | %s |\n",
-			r.work, r.measure, median(r.values.plain), median(r.values.gateway),
+			r.work, r.measure, median(r.values.left), median(r.values.right),
 			r.values.ofMedians(), r.values.ofBest(), median(ratios), slices.Min(ratios), slices.Max(ratios), r.target)
 	}
 }
@@ -75,7 +97,13 @@ func megabytes(n int64) float64 { return float64(n) / 1e6 }
 func printBusy(w io.Writer, results []result) {
 	var parts []string
 	for _, r := range results {
-		parts = append(parts, fmt.Sprintf("%s %.0f %% and %.0f %%", r.name, 100*median(r.busy.plain), 100*median(r.busy.gateway)))
+		if !r.open {
+			parts = append(parts, fmt.Sprintf("%s, %s %.0f %% and %s %.0f %%", r.name,
+				r.left.name, 100*median(r.busy.left), r.right.name, 100*median(r.busy.right)))
+		}
+	}
+	if len(parts) == 0 {
+		return
 	}
 	fmt.Fprintf(w, "The proxies were on their core for this share of the time: %s.\n", strings.Join(parts, "; "))
 }

@@ -13,6 +13,23 @@ type workload struct {
 	target   float64 // what throughput and CPU may fall to (design section 9)
 	requests [][]byte
 	want     response
+	// refused says that any refusal is the right answer, in place of want.
+	refused bool
+}
+
+// right says what is wrong with an answer.
+func (w *workload) right(got response) error {
+	switch {
+	case w.refused:
+		switch got.status {
+		case http.StatusBadRequest, http.StatusUnauthorized, http.StatusTooManyRequests:
+			return nil
+		}
+		return unexpected{got, "a refusal"}
+	case got != w.want:
+		return unexpected{got, fmt.Sprintf("%d with %d", w.want.status, w.want.length)}
+	}
+	return nil
 }
 
 // callersEach is how many callers take turns in a work load.
@@ -91,9 +108,12 @@ func answers(ctx context.Context, address string, requests [][]byte) ([]fullResp
 }
 
 // guarded makes sure that the gateway judges: a gate that stands open is not worth timing.
-func guarded(ctx context.Context, gateway *side, p population) error {
+func (b *bench) guarded(ctx context.Context) error {
+	gateway, p := b.gateway, b.population
 	unknown := p.caller(0)
-	unknown.authorization = basic(key(p.keys))
+	unknown.credential = basic(key(p.keys))
+	bogus := p.caller(0)
+	bogus.credential = bearer(b.issuer.bogus(bogus.user, "guarded"))
 	for _, refused := range []struct {
 		what    string
 		request []byte
@@ -101,6 +121,8 @@ func guarded(ctx context.Context, gateway *side, p population) error {
 	}{
 		{"a file with an unknown key", getFile(unknown), http.StatusUnauthorized},
 		{"a run with an unknown key", postUpsert(2 << 10)(unknown), http.StatusUnauthorized},
+		{"a file with a bogus assertion", getFile(bogus), http.StatusUnauthorized},
+		{"the exchange of a bogus assertion", postExchange(b.issuer.bogus(bogus.user, "guarded")), http.StatusBadRequest},
 		{"the file of another team", getFile(p.stranger()), http.StatusForbidden},
 		{"a run of another team", postUpsert(2 << 10)(p.stranger()), http.StatusForbidden},
 	} {

@@ -348,15 +348,19 @@ func (s *Set) due() {
 // Generation is another number whenever the usable keys are others, also when they become too old
 // to be used: then it is 0, as before the first fetch. What was verified with the keys of one
 // generation holds in that generation, for every Set of the issuer. It waits for nothing.
-func (s *Set) Generation() uint64 {
-	now := s.current.Load()
+func (s *Set) Generation() uint64 { return s.GenerationAt(s.now()) }
+
+// GenerationAt is Generation for callers that look at many sets with one look at the clock, which must
+// be that of Config.Now.
+func (s *Set) GenerationAt(now time.Time) uint64 {
+	keys := s.current.Load()
 	switch {
-	case now == nil:
+	case keys == nil:
 		return 0
-	case s.config.Pinned == nil && s.now().Sub(now.fetchedAt) >= MaxOutage:
+	case s.config.Pinned == nil && now.Sub(keys.fetchedAt) >= MaxOutage: // fetchedAt is the wall clock's
 		return 0
 	}
-	return now.generation
+	return keys.generation
 }
 
 // generationOf is the beginning of the keys' fingerprint, and never 0.

@@ -59,8 +59,8 @@ type Config struct {
 	// Address is ldap://host[:port], ldaps://host[:port], or host[:port], which is ldap://. The ports
 	// are 389 and 636 by default.
 	Address string
-	// BaseDN is where all searches start. Address and BaseDN are part of who people are: with another
-	// host, port or base, everybody is somebody else to the gateway.
+	// BaseDN is where all searches start. Address and BaseDN are part of the name under which accounts are
+	// bound to people: with another host, port or base, everybody is bound anew by e-mail address.
 	BaseDN string
 	// BindDN and BindPassword are the account that searches; anonymous if one of them is missing.
 	// Active Directory also takes user@domain for the DN.

@@ -18,7 +18,7 @@ const (
 )
 
 // person returns what the claims say about a person (OIDC-5, OIDC-25).
-func person(claims jws.Claims) (*identity.Identity, error) {
+func person(claims jws.Claims, groupsClaim string) (*identity.Identity, error) {
 	subject, err := identifier(claims, "sub")
 	if err != nil {
 		return nil, unproven(err)
@@ -42,7 +42,7 @@ func person(claims jws.Claims) (*identity.Identity, error) {
 		Username:      name(claims, "preferred_username"),
 		Name:          name(claims, "name"),
 	}
-	who.Groups, who.GroupsKnown = groups(claims)
+	who.Groups, who.GroupsKnown = groups(claims, groupsClaim)
 	return who, nil
 }
 
@@ -86,15 +86,18 @@ func name(claims jws.Claims, claim string) string {
 	return value
 }
 
-// groups returns the claim groups if it is the whole truth about a person's teams: a list of strings,
+// groups returns the claim of groups if it is the whole truth about a person's teams: a list of strings,
 // which may be empty (ENV-3). Entra writes `_claim_names` instead when there are too many; asking
 // there would be another protocol, so nothing is known then (threats O18).
-func groups(claims jws.Claims) ([]string, bool) {
-	value, ok := claims.Lookup("groups")
-	if !ok || jsontext.Value(value).Kind() != '[' || elsewhere(claims) {
+func groups(claims jws.Claims, claim string) ([]string, bool) {
+	if !claims.Has(claim) || elsewhere(claims, claim) {
 		return nil, false
 	}
-	all, _, err := claims.Texts("groups")
+	value, ok := claims.Lookup(claim)
+	if !ok || jsontext.Value(value).Kind() != '[' {
+		return nil, false
+	}
+	all, _, err := claims.Texts(claim)
 	if err != nil {
 		return nil, false
 	}
@@ -110,7 +113,7 @@ func groups(claims jws.Claims) ([]string, bool) {
 
 // elsewhere reports whether the token says that the groups are to be had somewhere else (OpenID
 // Connect Core section 5.6.2).
-func elsewhere(claims jws.Claims) bool {
-	_, ok := claims.Lookup("_claim_names/groups")
+func elsewhere(claims jws.Claims, claim string) bool {
+	_, ok := claims.Lookup("_claim_names/" + claim)
 	return ok
 }

@@ -17,7 +17,7 @@ func personOf(t testing.TB, text string) (*identity.Identity, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return person(claims)
+	return person(claims, "groups")
 }
 
 func show(who *identity.Identity) string {
@@ -187,7 +187,7 @@ func FuzzPerson(f *testing.F) {
 		if err != nil {
 			return
 		}
-		who, err := person(claims)
+		who, err := person(claims, "groups")
 		if err != nil {
 			if kind := iam.KindOf(err); kind != iam.KindUnauthenticated && kind != iam.KindDenied {
 				t.Fatal(err)
@@ -200,4 +200,19 @@ func FuzzPerson(f *testing.F) {
 			t.Fatalf("%s: %+v", text, who)
 		}
 	})
+}
+
+// TestGroupsClaim: some providers have a name of their own for the groups, or reserve the usual one.
+func TestGroupsClaim(t *testing.T) {
+	claims, err := jws.ParseClaims([]byte(`{"sub":"1","email":"a@acme.test","cognito:groups":["vision"],"groups":["other"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	who, err := person(claims, "cognito:groups")
+	if err != nil || !who.GroupsKnown || len(who.Groups) != 1 || who.Groups[0] != "vision" {
+		t.Errorf("%+v, %v", who, err)
+	}
+	if who, err := person(claims, "https://acme.test/groups"); err != nil || who.GroupsKnown {
+		t.Errorf("a claim that is not there: %+v, %v", who, err)
+	}
 }

@@ -46,7 +46,7 @@ func (c *Connector) identify(ctx context.Context, p *provider, f *Flow, raw, acc
 	if err := besideAccessToken(t, accessToken); err != nil {
 		return nil, unproven(err)
 	}
-	who, err := person(t.Claims)
+	who, err := person(t.Claims, c.groups)
 	if err != nil {
 		return nil, err
 	}

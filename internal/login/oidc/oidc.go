@@ -13,6 +13,7 @@
 package oidc
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"net/http"
@@ -90,6 +91,9 @@ type Config struct {
 	Method Method
 	// Scopes are asked for beside openid, profile and email.
 	Scopes []string
+	// GroupsClaim is the claim that lists a person's groups; empty means groups. Some providers reserve
+	// that name, or have one of their own, such as cognito:groups.
+	GroupsClaim string
 	// Roots are the certificate authorities that the provider's certificate may come from; nil means
 	// those of the machine.
 	Roots *x509.CertPool
@@ -111,6 +115,7 @@ type Connector struct {
 	secret   iam.Secret
 	method   Method
 	scopes   []string
+	groups   string
 	timeout  time.Duration
 	now      func() time.Time
 	client   *http.Client
@@ -132,6 +137,9 @@ func New(cfg Config) (*Connector, error) {
 	}
 	if cfg.ClientID == "" || len(cfg.ClientID) > maxClientID || !visible(cfg.ClientID) {
 		return nil, iam.Invalidf("the client id %s is none: use the one that the OpenID provider gave to the application", quote(cfg.ClientID))
+	}
+	if len(cfg.GroupsClaim) > maxScopeBytes || !visible(cfg.GroupsClaim) {
+		return nil, iam.Invalidf("the claim of groups %s is none: use its name, such as cognito:groups", quote(cfg.GroupsClaim))
 	}
 	scopes, err := allScopes(cfg.Scopes)
 	if err != nil {
@@ -159,6 +167,7 @@ func New(cfg Config) (*Connector, error) {
 		secret:   cfg.ClientSecret,
 		method:   cfg.Method,
 		scopes:   scopes,
+		groups:   cmp.Or(cfg.GroupsClaim, "groups"),
 		timeout:  cfg.Timeout,
 		now:      cfg.Now,
 		client:   newClient(cfg.Roots, cfg.Timeout),
