@@ -120,6 +120,7 @@ type App struct {
 	handlers []*Handler
 	state    *state
 	services *services
+	proxies  proxies
 
 	// ended is closed when the configuration serves no more: it was replaced, or could not start.
 	ended chan struct{}
@@ -323,6 +324,10 @@ func (a *App) Start() error {
 		close(a.ended)
 		return err
 	}
+	a.proxies = guardedProxies(httpApp(a))
+	if a.seamless() {
+		a.proxies.keepStreams()
+	}
 	started.add(a)
 	return nil
 }
@@ -348,10 +353,12 @@ func (a *App) start() error {
 // requests that are under way need it to their end: Caddy stops its apps in any order.
 func (a *App) Stop() error {
 	if caddy.Exiting() {
+		a.proxies.endStreams()
 		caddy.OnExit(func(context.Context) { a.end() })
 		return nil
 	}
 	close(a.ended)
+	a.proxies.letGo()
 	return a.end()
 }
 

@@ -193,7 +193,10 @@ func (p *process) loadFile(file string) (status int, body string) {
 	var res *http.Response
 	var err error
 	for range 10 {
-		if res, err = admin.Post("http://"+p.admin+"/load", "text/caddyfile", strings.NewReader(file)); err == nil {
+		req, _ := http.NewRequest("POST", "http://"+p.admin+"/load", strings.NewReader(file))
+		req.Header.Set("Content-Type", "text/caddyfile")
+		req.Header.Set("Cache-Control", "must-revalidate") // load it even if nothing changed
+		if res, err = admin.Do(req); err == nil {
 			break
 		}
 	}

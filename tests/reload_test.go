@@ -144,4 +144,3 @@ func TestReloadFailsNoRequest(t *testing.T) {
 	busy.end(t, "busy connections")
 	resting.end(t, "resting connections")
 }
-
