@@ -122,6 +122,8 @@ type App struct {
 	services *services
 	proxies  proxies
 
+	leaving sync.Once // says once that connections are to move on
+
 	// ended is closed when the configuration serves no more: it was replaced, or could not start.
 	ended chan struct{}
 }
@@ -186,7 +188,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("wandb_gateway: %w", err)
 	}
-	return a.leaveWhenReplaced()
+	return nil
 }
 
 func (a *App) fillDefaults() {

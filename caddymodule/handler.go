@@ -65,8 +65,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.app = app.(*App)
-	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && h.app.seamless() {
-		keepListeners(server)
+	if h.app.seamless() {
+		if err := h.app.keepConnections(ctx); err != nil {
+			return err
+		}
 	}
 	h.fillDefaults()
 	if h.APIKey, err = caddy.NewReplacer().ReplaceOrErr(h.APIKey, true, true); err != nil {

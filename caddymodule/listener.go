@@ -37,6 +37,7 @@ func (a *App) seamless() bool { return a.SeamlessReload == nil || bool(*a.Seamle
 // keepListeners makes a server listen on kept listeners. Other addresses than TCP's stay as they are:
 // Caddy shares Unix sockets and inherited ones already.
 func keepListeners(server *caddyhttp.Server) {
+	changed := false // not by another site of the same server
 	for i, text := range server.Listen {
 		address, err := caddy.ParseNetworkAddress(text)
 		if err != nil {
@@ -46,18 +47,28 @@ func keepListeners(server *caddyhttp.Server) {
 		case "tcp", "tcp4", "tcp6":
 			address.Network = keptPrefix + address.Network
 			server.Listen[i] = address.String()
+			changed = true
 		}
 	}
-	server.RegisterConnState(noteState)
+	if changed {
+		server.RegisterConnState(noteState)
+	}
 }
 
-// leaveWhenReplaced moves waiting connections to the next configuration, just before Caddy stops this one.
-func (a *App) leaveWhenReplaced() error {
-	app, err := a.ctx.App("events")
-	if err != nil {
-		return err
+// keepConnections lets the connections of a site's server outlive the configuration. Those that wait
+// move to the next one just before Caddy stops this one.
+func (a *App) keepConnections(ctx caddy.Context) error {
+	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		keepListeners(server)
 	}
-	return app.(*caddyevents.App).On("stopping", leaver{a})
+	var err error
+	a.leaving.Do(func() {
+		var events any
+		if events, err = ctx.App("events"); err == nil {
+			err = events.(*caddyevents.App).On("stopping", leaver{a})
+		}
+	})
+	return err
 }
 
 // leaver implements caddyevents.Handler.
