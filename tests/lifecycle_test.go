@@ -209,24 +209,6 @@ func (p *process) loadFile(file string) (status int, body string) {
 	return res.StatusCode, b.String()
 }
 
-// persistentStream sends again what a connection lost, as every W&B client does: when Caddy hands a
-// port over on Linux, connections that it has not accepted yet are reset, with or without a gateway.
-func (p *process) persistentStream(project, key string) answer {
-	var err error
-	for range 10 {
-		req, _ := http.NewRequest("POST", p.url+"/files/"+project+"/run1/file_stream", strings.NewReader("{}"))
-		req.SetBasicAuth("api", key)
-		var res *http.Response
-		if res, err = client.Do(req); err == nil {
-			defer res.Body.Close()
-			var b bytes.Buffer
-			b.ReadFrom(res.Body)
-			return answer{res.StatusCode, res.Header, b.String()}
-		}
-	}
-	return answer{body: err.Error()}
-}
-
 // TestReloadUnderLoad reloads good and bad configurations while requests run: none is refused, and a
 // bad configuration leaves the old one in place.
 func TestReloadUnderLoad(t *testing.T) {
@@ -246,11 +228,11 @@ func TestReloadUnderLoad(t *testing.T) {
 					return
 				default:
 				}
-				a := p.persistentStream("vision/team", aliceKey)
+				a, err := p.try("POST", "/files/vision/team/run1/file_stream", "{}", http.Header{"Authorization": {basic(aliceKey)}})
 				sent.Add(1)
-				if a.status != 200 {
+				if err != nil || a.status != 200 {
 					refused.Add(1)
-					firstRefusal.CompareAndSwap(nil, fmt.Sprintf("%d %s", a.status, a.body))
+					firstRefusal.CompareAndSwap(nil, fmt.Sprintf("%d %s %v", a.status, a.body, err))
 				}
 			}
 		})
