@@ -9,7 +9,7 @@ FUZZTIME ?= 30s
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race e2e bench bench-go lint fmt fuzz golden
+.PHONY: help build test race e2e deploy bench bench-go lint fmt fuzz golden
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ race: ## Run them with the race detector
 
 e2e: ## Run the tests with real clients and servers; installs what is missing
 	go test -tags e2e -timeout 45m -count 1 ./tests ./internal/store/redis
+
+deploy: ## Render the Helm chart and check all Kubernetes manifests
+	go -C deploy/verify test -count 1 ./...
 
 bench: ## Measure the gateway beside plain Caddy on this machine
 	go run ./tests/bench $(ARGS)

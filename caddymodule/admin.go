@@ -32,6 +32,10 @@ func (a *adminRoutes) Routes() []caddy.AdminRoute {
 }
 
 func (a *adminRoutes) serve(w http.ResponseWriter, r *http.Request) error {
+	if app := started.latest(); app != nil && r.Method == http.MethodGet && r.URL.Path == adminPrefix+"/backup" {
+		app.serveBackup(w, r)
+		return nil
+	}
 	answer, err := a.answer(r)
 	if err == nil {
 		var body []byte

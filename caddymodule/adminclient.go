@@ -21,6 +21,23 @@ const maxAdminAnswer = 1 << 30
 // refuses comes back as an error that says why, in the gateway's own words: caddycmd's client would
 // wrap them in its own.
 func callAdmin(c *cobra.Command, method, path string, body io.Reader) ([]byte, error) {
+	res, err := openAdmin(c, method, path, body)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAdminAnswer))
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode != http.StatusOK {
+		return nil, adminError(res.StatusCode, answer)
+	}
+	return answer, nil
+}
+
+// openAdmin sends the request and leaves the answer to be read.
+func openAdmin(c *cobra.Command, method, path string, body io.Reader) (*http.Response, error) {
 	address, err := c.Flags().GetString("address")
 	if err != nil {
 		return nil, err
@@ -34,15 +51,7 @@ func callAdmin(c *cobra.Command, method, path string, body io.Reader) ([]byte, e
 	if err != nil {
 		return nil, fmt.Errorf("no gateway answers at %s; start it, or name its admin endpoint with --address: %w", address, err)
 	}
-	defer res.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAdminAnswer))
-	if err != nil {
-		return nil, err
-	}
-	if res.StatusCode != http.StatusOK {
-		return nil, adminError(res.StatusCode, answer)
-	}
-	return answer, nil
+	return res, nil
 }
 
 func adminRequest(ctx context.Context, endpoint caddy.NetworkAddress, method, path string, body io.Reader) (*http.Response, error) {

@@ -66,6 +66,10 @@ type App struct {
 	// "256MiB". Default: 256 MiB. A change takes effect at the next start.
 	CacheSize Size `json:"cache_size,omitempty"`
 
+	// SeamlessReload takes connections from a socket that stays open while configurations change, so
+	// that a reload ends none. Off leaves sockets to Caddy. Default: on.
+	SeamlessReload *Switch `json:"seamless_reload,omitempty"`
+
 	// PersonalEntities gives every person an entity of their own (SCOPE-9). Default: on.
 	PersonalEntities *Switch `json:"personal_entities,omitempty"`
 
@@ -115,6 +119,12 @@ type App struct {
 	handlers []*Handler
 	state    *state
 	services *services
+	proxies  proxies
+
+	leaving sync.Once // says once that connections are to move on
+
+	// ended is closed when the configuration serves no more: it was replaced, or could not start.
+	ended chan struct{}
 }
 
 // DirectoryConfig says where users, teams and projects come from.
@@ -150,6 +160,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // `validate` and `adapt` must leave no trace.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.logger = ctx, ctx.Logger()
+	a.ended = make(chan struct{})
 	a.fillDefaults()
 	if err := a.expand(); err != nil {
 		return err
@@ -290,10 +301,23 @@ func (d *DirectoryConfig) check() error {
 }
 
 // Start opens the store, or takes over the one that is open, and makes the gateways of all sites.
-// Requests that come before it is done wait for it.
+// Requests that come before it is done wait for it; if it fails, they go to the configuration that stays.
 func (a *App) Start() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err := a.start(); err != nil {
+		close(a.ended)
+		return err
+	}
+	a.proxies = guardedProxies(httpApp(a))
+	if a.seamless() {
+		a.proxies.keepStreams()
+	}
+	started.add(a)
+	return nil
+}
+
+func (a *App) start() error {
 	state, err := acquireState(a)
 	if err != nil {
 		return fmt.Errorf("wandb_gateway: %w", err)
@@ -307,14 +331,25 @@ func (a *App) Start() error {
 			return errors.Join(fmt.Errorf("wandb_gateway: %w", err), a.release())
 		}
 	}
-	started.add(a)
 	return nil
 }
 
-// Stop lets go of the store; it closes when no newer configuration uses it. Whichever configuration
-// stays, the one that was replaced or the one that replaces it, keeps the key sets of its own issuers:
-// had they been dropped before, a reload that fails would have to ask issuers again, which may be down.
+// Stop lets go of the store; it closes when no newer configuration uses it. When the process ends,
+// requests that are under way need it to their end: Caddy stops its apps in any order.
 func (a *App) Stop() error {
+	if caddy.Exiting() {
+		a.proxies.endStreams()
+		caddy.OnExit(func(context.Context) { a.end() })
+		return nil
+	}
+	close(a.ended)
+	a.proxies.letGo()
+	return a.end()
+}
+
+// end leaves key sets to whichever configuration stays, the one that was replaced or the one that replaces
+// it: had they been dropped before, a reload that fails would have to ask issuers again, which may be down.
+func (a *App) end() error {
 	started.remove(a)
 	if stays := started.latest(); stays != nil {
 		stays.dropKeySets()
@@ -332,6 +367,16 @@ func (a *App) dropKeySets() {
 	}
 	if err := w.tokens.DropKeySets(context.Background()); err != nil {
 		a.logger.Warn("the keys of issuers that are not trusted any more go on being fetched for now", zap.Error(err))
+	}
+}
+
+// hasEnded reports whether another configuration has taken this one's place.
+func (a *App) hasEnded() bool {
+	select {
+	case <-a.ended:
+		return true
+	default:
+		return false
 	}
 }
 

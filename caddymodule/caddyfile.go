@@ -44,6 +44,7 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 //		stale_limit <duration>
 //		cache_size <size>
 //		personal_entities on|off
+//		seamless_reload on|off
 //		anonymous_public_projects on|off
 //		jwt_issuer <url> { ... }
 //		access_token { ... }
@@ -77,6 +78,7 @@ func (a *App) options() options {
 		"stale_limit":               duration(&a.StaleLimit, checkStaleLimit),
 		"cache_size":                a.parseCacheSize,
 		"personal_entities":         a.parsePersonalEntities,
+		"seamless_reload":           a.parseSeamlessReload,
 		"anonymous_public_projects": onOff(&a.AnonymousPublicProjects),
 		"jwt_issuer":                a.parseJWTIssuer,
 		"access_token":              a.parseAccessToken,
@@ -177,6 +179,11 @@ func (a *App) parseCacheSize(d *caddyfile.Dispenser) error {
 	}
 	a.CacheSize = size
 	return nil
+}
+
+func (a *App) parseSeamlessReload(d *caddyfile.Dispenser) error {
+	a.SeamlessReload = new(Switch)
+	return onOff(a.SeamlessReload)(d)
 }
 
 func (a *App) parsePersonalEntities(d *caddyfile.Dispenser) error {

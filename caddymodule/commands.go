@@ -28,6 +28,7 @@ Administers the directory of a running gateway, through Caddy's admin endpoint.
 
 	iam import FILE                      read a directory file; importing twice changes nothing
 	iam export                           write one, without key material
+	iam backup FILE                      copy the embedded store, while the gateway runs
 	iam user|team|project|service-account|role create|list|get|set|delete [NAME]
 	iam key create --owner NAME --name LABEL   prints the new key, alone, once
 	iam key list [--owner NAME]
@@ -209,7 +210,7 @@ func buildIAM(root *cobra.Command) {
 		}
 		noun.AddCommand(v.command())
 	}
-	root.AddCommand(importCommand(), exportCommand(), explainCommand(), doctorCommand())
+	root.AddCommand(importCommand(), exportCommand(), backupCommand(), explainCommand(), doctorCommand())
 }
 
 // helpOrUnknown is what a noun does without one of its verbs: cobra's own answer to an unknown verb

@@ -73,6 +73,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.app = app.(*App)
+	if h.app.seamless() {
+		if err := h.app.keepConnections(ctx); err != nil {
+			return err
+		}
+	}
 	h.fillDefaults()
 	if h.APIKey, err = caddy.NewReplacer().ReplaceOrErr(h.APIKey, true, true); err != nil {
 		return fmt.Errorf("wandb_gateway: upstream_credential api_key: %w; set the variable, or write the key", err)
@@ -174,10 +179,13 @@ func (h *Handler) build(a *App) error {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if h.app.hasEnded() {
+		return succeed(w, r)
+	}
 	g := h.gateway.Load()
 	if g == nil {
 		if g = h.await(r.Context()); g == nil {
-			return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("wandb_gateway has not started"))
+			return h.notStarted(w, r)
 		}
 	}
 	if gateway.HasUnhidden(r) {
@@ -196,9 +204,19 @@ func (h *Handler) await(ctx context.Context) *gateway.Gateway {
 	select {
 	case <-h.ready:
 		return h.gateway.Load()
+	case <-h.app.ended:
+		return nil
 	case <-ctx.Done():
 		return nil
 	}
+}
+
+// notStarted answers when the app did not start: the configuration before it stays.
+func (h *Handler) notStarted(w http.ResponseWriter, r *http.Request) error {
+	if h.app.hasEnded() {
+		return succeed(w, r)
+	}
+	return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("wandb_gateway has not started"))
 }
 
 // client tells the caller's address, as far as the site trusts proxies.

@@ -31,6 +31,9 @@ type state struct {
 	// issuers are the key sets of trusted issuers.
 	issuers *tokenexchange.KeySets
 
+	// limits count failures, by what they count and how many may be: a reload gives no guesses back.
+	limits sync.Map
+
 	// restore is the temporary password of LOCAL_RESTORE.
 	restoreOnce sync.Once
 	restore     iam.Secret

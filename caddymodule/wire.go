@@ -58,29 +58,34 @@ type services struct {
 	sites     *sites
 	// stop ends what runs beside the requests, and waits for it.
 	stop func()
+	// release lets go of what the next configuration may go on using.
+	release []func()
 }
 
 func (w *services) close() {
-	w.stop()
-	if w.oidc != nil {
-		w.oidc.Close()
+	if w.stop != nil {
+		w.stop()
 	}
-	if w.upstream != nil {
-		w.upstream.Close()
+	for _, release := range w.release {
+		release()
 	}
 }
 
 // wire makes the services of a configuration from the state that outlives it.
-func wire(a *App, s *state) (*services, error) {
+func wire(a *App, s *state) (_ *services, err error) {
 	ctx := context.Background()
 	if err := s.checkMasterKey(ctx, a.space()); err != nil {
 		return nil, err
 	}
 	w := &services{
 		tickets:  gateway.NewTickets(s.keys.Derive(purposeTickets)),
-		failures: failure.NewLimit[netip.Prefix](a.failures),
+		failures: keptLimit[netip.Prefix](s, "credentials by address", a.failures),
 	}
-	var err error
+	defer func() {
+		if err != nil {
+			w.close()
+		}
+	}()
 	w.directory, err = directory.New(directory.Config{
 		Cache: s.cache, Organization: a.Organization, Space: a.space(),
 		HMACKey: s.keys.Derive(purposeAPIKeys), Settings: a.settings.Settings,
@@ -103,7 +108,7 @@ func wire(a *App, s *state) (*services, error) {
 	local := facts.NewLocal(w.directory, s.cache, w.tokens, holder{w.directory, w.sessions})
 	w.facts = local
 	if a.Directory.Source == sourceWandb {
-		if w.upstream, err = newUpstream(a); err != nil {
+		if err := w.wireUpstream(a); err != nil {
 			return nil, err
 		}
 		w.facts = facts.NewWandb(local, w.upstream, a.settings.Settings)
@@ -137,7 +142,7 @@ func (w *services) wireTokens(ctx context.Context, a *App, s *state) error {
 	w.tokens, err = tokenexchange.New(tokenexchange.Config{
 		Directory: w.directory, Cache: s.cache, Space: a.space(), Signing: w.signing, KeySets: s.issuers,
 		Issuers: issuers, SkipAudience: a.settings.skipAudience, Lifetime: lifetime,
-		Failures: w.failures, IssuerFailures: failure.NewLimit[string](a.failures),
+		Failures: w.failures, IssuerFailures: keptLimit[string](s, "assertions by issuer", a.failures),
 		Report: reportExchange(a.logger),
 	})
 	if err != nil {
@@ -159,22 +164,32 @@ func (w *services) run(tasks ...func(context.Context)) {
 	}
 }
 
-func newUpstream(a *App) (*upstream.Directory, error) {
+// wireUpstream asks the server that is the record. What it answered outlives a reload that changes
+// nothing about it.
+func (w *services) wireUpstream(a *App) error {
 	server, err := serverURL(a.Directory.URL)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	roots, err := readRoots(a.Directory.TLSCA)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return upstream.New(upstream.Config{
+	config := upstream.Config{
 		URL: server, Roots: roots, Organization: a.Organization,
 		AdminKey: iam.NewSecret(adminKey(a)),
 		Hits:     time.Duration(a.Directory.Hits),
 		Misses:   time.Duration(a.Directory.Misses),
 		Timeout:  time.Duration(a.Directory.Timeout),
-	})
+	}
+	key := upstreamKey{server.String(), a.Organization, adminKey(a), contents(a.Directory.TLSCA), config.Hits, config.Misses, config.Timeout}
+	var release func()
+	w.upstream, release, err = keep(key, func() (*upstream.Directory, error) { return upstream.New(config) })
+	if err != nil {
+		return err
+	}
+	w.release = append(w.release, release)
+	return nil
 }
 
 // adminKey is the key with which the server is asked for what a caller's own key does not show: the

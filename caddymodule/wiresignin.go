@@ -42,8 +42,8 @@ func (w *services) wireSignIn(a *App, s *state) error {
 		SealKey: s.keys.Derive(purposeSignIn), Settings: a.signIn.settings,
 		Hosts: a.signIn.hosts, Host: w.ownHost(a.signIn.host),
 		HTTPS: https, Client: clientAddress, RequestID: requestID,
-		AddressFailures: failure.NewLimit[netip.Prefix](a.failures),
-		AccountFailures: failure.NewLimit[string](accountFailures(a.failures)),
+		AddressFailures: keptLimit[netip.Prefix](s, "passwords by address", a.failures),
+		AccountFailures: keptLimit[string](s, "passwords by account", accountFailures(a.failures)),
 		Canonical:       ldap.Canonical,
 		Report:          reportSignIn(a.logger),
 	}
@@ -76,7 +76,7 @@ func (w *services) wireConnectors(a *App) error {
 		if config.Roots, err = readRoots(a.oidcRoots()); err != nil {
 			return err
 		}
-		if w.oidc, err = oidc.New(config); err != nil {
+		if err := w.wireProvider(config, contents(a.oidcRoots())); err != nil {
 			return err
 		}
 	}
@@ -90,6 +90,20 @@ func (w *services) wireConnectors(a *App) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// wireProvider makes the connector of the OpenID provider. What it knows of the provider, and who is just
+// signing in, outlive a reload that changes nothing about it.
+func (w *services) wireProvider(config oidc.Config, roots string) error {
+	key := providerKey{config.Issuer, config.ClientID, config.ClientSecret.Reveal(), roots, strings.Join(config.Scopes, " "), config.GroupsClaim, config.Method}
+	var release func()
+	var err error
+	w.oidc, release, err = keep(key, func() (*oidc.Connector, error) { return oidc.New(config) })
+	if err != nil {
+		return err
+	}
+	w.release = append(w.release, release)
 	return nil
 }
 

@@ -177,11 +177,29 @@ func TestBadConfigurationStopsTheStart(t *testing.T) {
 	}
 }
 
+// admin is a client for the admin endpoint.
+var admin = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
 // load sends a configuration to the running process, as an operator's reload does.
 func (p *process) load(c config) (status int, body string) {
 	p.t.Helper()
-	file := c.caddyfile(p.admin, p.site)
-	res, err := http.Post("http://"+p.admin+"/load", "text/caddyfile", strings.NewReader(file))
+	return p.loadFile(c.caddyfile(p.admin, p.site))
+}
+
+// loadFile loads a Caddyfile. It asks again when the connection is lost: each reload replaces the admin
+// endpoint too, whose sockets are Caddy's.
+func (p *process) loadFile(file string) (status int, body string) {
+	p.t.Helper()
+	var res *http.Response
+	var err error
+	for range 10 {
+		req, _ := http.NewRequest("POST", "http://"+p.admin+"/load", strings.NewReader(file))
+		req.Header.Set("Content-Type", "text/caddyfile")
+		req.Header.Set("Cache-Control", "must-revalidate") // load it even if nothing changed
+		if res, err = admin.Do(req); err == nil {
+			break
+		}
+	}
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -189,24 +207,6 @@ func (p *process) load(c config) (status int, body string) {
 	var b bytes.Buffer
 	b.ReadFrom(res.Body)
 	return res.StatusCode, b.String()
-}
-
-// persistentStream sends again what a connection lost, as every W&B client does: when Caddy hands a
-// port over on Linux, connections that it has not accepted yet are reset, with or without a gateway.
-func (p *process) persistentStream(project, key string) answer {
-	var err error
-	for range 10 {
-		req, _ := http.NewRequest("POST", p.url+"/files/"+project+"/run1/file_stream", strings.NewReader("{}"))
-		req.SetBasicAuth("api", key)
-		var res *http.Response
-		if res, err = client.Do(req); err == nil {
-			defer res.Body.Close()
-			var b bytes.Buffer
-			b.ReadFrom(res.Body)
-			return answer{res.StatusCode, res.Header, b.String()}
-		}
-	}
-	return answer{body: err.Error()}
 }
 
 // TestReloadUnderLoad reloads good and bad configurations while requests run: none is refused, and a
@@ -228,11 +228,11 @@ func TestReloadUnderLoad(t *testing.T) {
 					return
 				default:
 				}
-				a := p.persistentStream("vision/team", aliceKey)
+				a, err := p.try("POST", "/files/vision/team/run1/file_stream", "{}", http.Header{"Authorization": {basic(aliceKey)}})
 				sent.Add(1)
-				if a.status != 200 {
+				if err != nil || a.status != 200 {
 					refused.Add(1)
-					firstRefusal.CompareAndSwap(nil, fmt.Sprintf("%d %s", a.status, a.body))
+					firstRefusal.CompareAndSwap(nil, fmt.Sprintf("%d %s %v", a.status, a.body, err))
 				}
 			}
 		})

@@ -7,8 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
-	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -20,24 +18,6 @@ import (
 // These tests break Redis, and what leads to it, under running gateways (threats D05, D06, K04, K05).
 // Whatever happens, a caller who may is never told that they may not: 503 is tried again, 401 and 403
 // end a run.
-
-// goroutines asks a gateway how many it has.
-func (p *process) goroutines() int {
-	p.t.Helper()
-	res, err := http.Get("http://" + p.admin + "/debug/pprof/goroutine?debug=1")
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer res.Body.Close()
-	var first [200]byte
-	n, _ := res.Body.Read(first[:])
-	found := regexp.MustCompile(`total (\d+)`).FindSubmatch(first[:n])
-	if found == nil {
-		p.t.Fatalf("the profile begins with %q", first[:n])
-	}
-	count, _ := strconv.Atoi(string(found[1]))
-	return count
-}
 
 // judged sends a request with a key that is good, and fails if the answer is anything but 200 or a 503
 // that says when to come again.
