@@ -24,7 +24,7 @@ race: ## Run them with the race detector
 	go test -race -timeout 30m ./...
 
 e2e: ## Run the tests with real clients and servers; installs what is missing
-	go test -tags e2e -timeout 45m -count 1 ./tests
+	go test -tags e2e -timeout 45m -count 1 ./tests ./internal/store/redis
 
 bench: ## Measure the gateway beside plain Caddy on this machine
 	go run ./tests/bench $(ARGS)

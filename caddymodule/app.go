@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -43,7 +42,7 @@ type App struct {
 
 	// MasterKey seals secrets and keys the hashes of API keys: base64 of 32 bytes. Without it and
 	// MasterKeyFile, the variable WANDB_GATEWAY_MASTER_KEY counts; without that, an embedded store
-	// makes a key of its own beside its data at first start.
+	// makes a key of its own beside its data at first start, and a shared one refuses to start.
 	MasterKey string `json:"master_key,omitempty"`
 
 	// MasterKeyFile is a file that holds the master key.
@@ -118,14 +117,6 @@ type App struct {
 	services *services
 }
 
-// Store configures the backend.
-type Store struct {
-	// Backend is `embedded`: one file, one process.
-	Backend string `json:"backend,omitempty"`
-	// Path is the folder of an embedded store. Default: ./data.
-	Path string `json:"path,omitempty"`
-}
-
 // DirectoryConfig says where users, teams and projects come from.
 type DirectoryConfig struct {
 	// Source is `local`, or `wandb` for the server at URL.
@@ -193,8 +184,7 @@ func (a *App) fillDefaults() {
 	if a.Store == nil {
 		a.Store = &Store{}
 	}
-	setDefault(&a.Store.Backend, "embedded")
-	setDefault(&a.Store.Path, "./data")
+	a.Store.fillDefaults()
 	if a.Directory == nil {
 		a.Directory = &DirectoryConfig{}
 	}
@@ -220,17 +210,16 @@ func setDefault(s *string, value string) {
 // the store one that a later change of directory does not move.
 func (a *App) expand() error {
 	replacer := caddy.NewReplacer()
-	for _, field := range append(a.signInValues(), []namedValue{
+	for _, field := range slices.Concat(a.signInValues(), a.Store.values(), []namedValue{
 		{"organization", &a.Organization},
 		{"formerly", &a.Formerly},
 		{"access_token issuer", &a.AccessToken.Issuer},
 		{"master_key", &a.MasterKey},
 		{"master_key_file", &a.MasterKeyFile},
-		{"store embedded", &a.Store.Path},
 		{"directory wandb", &a.Directory.URL},
 		{"directory wandb api_key", &a.Directory.APIKey},
 		{"directory wandb tls_ca", &a.Directory.TLSCA},
-	}...) {
+	}) {
 		value, err := replacer.ReplaceOrErr(*field.value, true, true)
 		if err != nil {
 			return fmt.Errorf("wandb_gateway: %s: %w; set the variable, or write the value", field.name, err)
@@ -245,9 +234,7 @@ func (a *App) expand() error {
 			return err
 		}
 	}
-	path, err := filepath.Abs(a.Store.Path)
-	a.Store.Path = path
-	return err
+	return a.Store.absolute()
 }
 
 // check refuses settings that are wrong or contradict each other.
@@ -264,13 +251,6 @@ func (a *App) check() error {
 		a.Directory.check(),
 		a.checkFederation(),
 	)
-}
-
-func (s *Store) check() error {
-	if s.Backend != "embedded" {
-		return iam.Invalidf("store %q is not known; write `store embedded FOLDER`", s.Backend)
-	}
-	return nil
 }
 
 func (a *App) checkOneMasterKey() error {

@@ -36,7 +36,7 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 //
 //	wandb_gateway {
 //		organization <name>
-//		store embedded <folder>
+//		store embedded <folder> | store redis <url> { ... }
 //		master_key <base64> | master_key_file <file>
 //		directory local | directory wandb <url> { ... }
 //		enforcement enforce|shadow
@@ -97,24 +97,6 @@ func (a *App) parseOrganization(d *caddyfile.Dispenser) error {
 		return err
 	}
 	return eachOption(d, options{"formerly": checked(&a.Formerly, checkOrganization)})
-}
-
-func (a *App) parseStore(d *caddyfile.Dispenser) error {
-	if !d.NextArg() {
-		return d.Err("store needs a backend; write `store embedded FOLDER`")
-	}
-	a.Store = &Store{Backend: d.Val()}
-	if err := a.Store.check(); err != nil {
-		return d.WrapErr(err)
-	}
-	if !d.NextArg() {
-		return nil
-	}
-	a.Store.Path = d.Val()
-	if d.NextArg() {
-		return d.Errf("store embedded takes one folder, not also %q", d.Val())
-	}
-	return nil
 }
 
 func (a *App) parseMasterKey(d *caddyfile.Dispenser) error {

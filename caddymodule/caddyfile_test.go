@@ -232,6 +232,11 @@ func TestJSON(t *testing.T) {
 
 		{"no such enforcement", `{"enforcement": "log"}`, `{}`, `enforcement "log" is neither enforce nor shadow`},
 		{"no such store", `{"store": {"backend": "memory"}}`, `{}`, `store "memory" is not known`},
+		{"Redis with everything", `{"store": {"backend": "redis", "url": "redis://a,b/", "username": "u", "password": "p", "prefix": "x:", "tls_ca": "ca.pem"}}`, `{}`, ""},
+		{"Redis without an address", `{"store": {"backend": "redis"}}`, `{}`, "store redis needs the address of the server"},
+		{"Redis with a folder", `{"store": {"backend": "redis", "url": "redis://a", "path": "./data"}}`, `{}`, "store redis has no path"},
+		{"a folder with an address", `{"store": {"backend": "embedded", "url": "redis://:canary@a"}}`, `{}`, "store embedded takes a folder alone"},
+		{"a password that breaks the address", `{"store": {"backend": "redis", "url": "redis://:can/ary@a"}}`, `{}`, "the address cannot be read"},
 		{"no such source", `{"directory": {"source": "ldap"}}`, `{}`, `directory "ldap" is neither local nor wandb`},
 		{"local with an address", `{"directory": {"source": "local", "url": "https://wandb.example.com"}}`, `{}`, "directory local takes no address and no options"},
 		{"no such failure limit", `{"failure_limit": "300"}`, `{}`, `failure_limit "300" is not a number`},

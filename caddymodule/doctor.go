@@ -95,11 +95,14 @@ func checkIssuers(ctx context.Context, tokens *tokenexchange.Service) []finding 
 }
 
 func checkStore(ctx context.Context, a *App, s *state) finding {
-	_, err := s.store.Get(ctx, store.RevisionKey(a.Organization))
+	_, err := s.store.Get(ctx, store.RevisionKey(a.space()))
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return finding{"store", "fault", "does not answer: " + err.Error()}
 	}
-	return finding{"store", "ok", a.Store.Backend + " " + a.Store.Path}
+	if shared, ok := s.store.(interface{ Warnings() []string }); ok && len(shared.Warnings()) > 0 {
+		return finding{"store", "warning", a.Store.String() + ": " + strings.Join(shared.Warnings(), "; ")}
+	}
+	return finding{"store", "ok", a.Store.String()}
 }
 
 // checkPeople warns of an organization that nobody can administer, and of names that say nothing

@@ -233,6 +233,20 @@ func scheme(r *http.Request) string {
 	return "http"
 }
 
+// proxyStatus is the status of an error of reverse_proxy's, which it returns in place of an answer.
+func proxyStatus(err error) int {
+	failed, ok := errors.AsType[caddyhttp.HandlerError](err)
+	if !ok {
+		return 0
+	}
+	switch failed.StatusCode {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return failed.StatusCode
+	default:
+		return 0
+	}
+}
+
 // requestID is the id that Caddy gives a request in its own placeholders.
 func requestID(r *http.Request) string {
 	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)

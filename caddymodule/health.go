@@ -26,7 +26,7 @@ func readyz(s *state) http.Handler {
 		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 		defer cancel()
 		w.Header().Set("Cache-Control", "no-store")
-		_, err := s.store.Get(ctx, store.RevisionKey("readyz"))
+		_, err := s.store.Get(ctx, store.RevisionKey(s.space))
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			w.Header().Set("Retry-After", "2")
 			w.WriteHeader(http.StatusServiceUnavailable)

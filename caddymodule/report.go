@@ -108,6 +108,8 @@ func reportSigning(logger *zap.Logger) func(signing.Event) {
 
 func reportLevel(e *gateway.Event) (zapcore.Level, string) {
 	switch {
+	case e.Reason == gateway.ReasonServerUnreachable:
+		return zapcore.ErrorLevel, "the server did not answer"
 	case e.Status >= http.StatusInternalServerError:
 		return zapcore.ErrorLevel, "could not be judged"
 	case e.Shadowed:
@@ -129,6 +131,13 @@ func bounded(s string) string {
 		return s[:maxLogged]
 	}
 	return s
+}
+
+// reportPlaces logs when old places of ids cannot be deleted. They are in nobody's way but take room.
+func reportPlaces(logger *zap.Logger) func(error) {
+	return func(err error) {
+		logger.Warn("the places of ids that nobody uses any more were not deleted; the next try is in a day", zap.Error(err))
+	}
 }
 
 // reportKeySet logs when an issuer's keys cannot be had, change, or are no good.

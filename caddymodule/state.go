@@ -16,7 +16,6 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys"
 	"github.com/wandb-gateway/wandb-gateway/internal/store"
-	"github.com/wandb-gateway/wandb-gateway/internal/store/embedded"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
 	"github.com/wandb-gateway/wandb-gateway/tokenexchange"
 )
@@ -25,6 +24,7 @@ import (
 // what was cached. It is shared by all configurations that name the same store.
 type state struct {
 	store store.Store
+	space string
 	cache *hotcache.Cache
 	keys  keys.MasterKey
 	plans *wandb.Reader
@@ -44,11 +44,12 @@ type state struct {
 var states = caddy.NewUsagePool()
 
 // stateKey says what must be the same for a state to be shared.
-type stateKey struct{ backend, path, space string }
-
-func (a *App) stateKey() stateKey {
-	return stateKey{a.Store.Backend, a.Store.Path, a.space()}
+type stateKey struct {
+	store Store
+	space string
 }
+
+func (a *App) stateKey() stateKey { return stateKey{*a.Store, a.space()} }
 
 // acquireState opens the store, or takes over what the configuration before this one opened. A store
 // cannot change while the process runs: what is cached and who is signed in belong to it.
@@ -56,7 +57,7 @@ func acquireState(a *App) (*state, error) {
 	key, err := a.stateKey(), error(nil)
 	states.Range(func(other, _ any) bool {
 		if other != key {
-			err = iam.Invalidf("the store or the organization cannot change by a reload; restart the gateway to use %s", a.Store.Path)
+			err = iam.Invalidf("the store or the organization cannot change by a reload; restart the gateway to use %s", a.Store)
 		}
 		return err == nil
 	})
@@ -85,7 +86,7 @@ func openState(a *App) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := embedded.Open(embedded.Config{Directory: a.Store.Path})
+	s, err := a.Store.open(a.logger)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +102,7 @@ func openState(a *App) (*state, error) {
 		return nil, errors.Join(err, cache.Close(), s.Close())
 	}
 	return &state{
-		store: s, cache: cache, keys: master, plans: plans,
+		store: s, space: a.space(), cache: cache, keys: master, plans: plans,
 		issuers:   &tokenexchange.KeySets{Report: reportKeySet(a.logger)},
 		cacheSize: a.CacheSize, staleLimit: a.StaleLimit,
 	}, nil
@@ -111,13 +112,18 @@ func openState(a *App) (*state, error) {
 const masterKeyCheck = "master key check"
 
 // masterKey finds the master key: from the configuration, from its variable, or from a file beside
-// the data, which is made at first start.
+// the data of an embedded store, which is made at first start. Gateways that share a store must be
+// given the key that they share.
 func masterKey(a *App) (keys.MasterKey, error) {
 	if text := a.masterKeyText(); text != "" {
 		return keys.ParseMasterKey(text)
 	}
 	if a.MasterKeyFile != "" {
 		return keys.LoadMasterKey(a.MasterKeyFile)
+	}
+	if a.Store.Backend != storeEmbedded {
+		return keys.MasterKey{}, &iam.Error{Kind: iam.KindInvalid, Reason: "no_master_key",
+			Message: "store redis needs a master key, the same for all gateways that share it: set WANDB_GATEWAY_MASTER_KEY, or `master_key_file PATH`, to base64 of 32 random bytes, such as `openssl rand -base64 32` prints"}
 	}
 	path := filepath.Join(a.Store.Path, "master.key")
 	key, created, err := keys.LoadOrCreateMasterKey(path)
@@ -141,12 +147,7 @@ func (s *state) checkMasterKey(ctx context.Context, space string) error {
 	path := space + "/master_key_check"
 	record, err := s.store.Get(ctx, path)
 	if errors.Is(err, store.ErrNotFound) {
-		sealed, err := s.keys.Seal([]byte(masterKeyCheck), path)
-		if err != nil {
-			return err
-		}
-		_, err = s.store.Commit(ctx, store.Write{Key: path, Value: []byte(base64.StdEncoding.EncodeToString(sealed)), Expect: store.Absent()})
-		return err
+		record, err = s.recordMasterKey(ctx, path)
 	}
 	if err != nil {
 		return err
@@ -160,6 +161,20 @@ func (s *state) checkMasterKey(ctx context.Context, space string) error {
 			Message: "the master key is not the one with which this store was filled; start with that key, or with a store of its own"}
 	}
 	return nil
+}
+
+// recordMasterKey records the check, and returns what stands there now: another gateway may have been
+// faster, with this key or with another.
+func (s *state) recordMasterKey(ctx context.Context, path string) (store.Record, error) {
+	sealed, err := s.keys.Seal([]byte(masterKeyCheck), path)
+	if err != nil {
+		return store.Record{}, err
+	}
+	_, err = s.store.Commit(ctx, store.Write{Key: path, Value: []byte(base64.StdEncoding.EncodeToString(sealed)), Expect: store.Absent()})
+	if err != nil && !errors.Is(err, store.ErrConflict) {
+		return store.Record{}, err
+	}
+	return s.store.Get(ctx, path)
 }
 
 // Destruct implements caddy.Destructor: the last configuration that used the state is gone.

@@ -108,7 +108,8 @@ func wire(a *App, s *state) (*services, error) {
 		}
 		w.facts = facts.NewWandb(local, w.upstream, a.settings.Settings)
 	}
-	w.run(w.signing.Run, w.tokens.Run, w.sessions.Run, w.tryConnectors(a.logger))
+	w.run(w.signing.Run, w.tokens.Run, w.sessions.Run, w.tryConnectors(a.logger),
+		func(ctx context.Context) { local.Run(ctx, reportPlaces(a.logger)) })
 	return w, nil
 }
 
@@ -223,7 +224,7 @@ func newGateway(a *App, h *Handler) (*gateway.Gateway, error) {
 		Failures:           a.services.failures,
 		SignIn:             a.services.signIn(),
 		Doors:              doors(a),
-		Host:               gateway.Host{Client: client, HTTPS: https, RequestID: requestID, Identified: identified, Report: h.report},
+		Host:               gateway.Host{Client: client, HTTPS: https, RequestID: requestID, Identified: identified, ProxyStatus: proxyStatus, Report: h.report},
 	})
 }
 

@@ -21,7 +21,7 @@ const maxAnswerBytes = 64 << 20
 func (x *exchange) answerOptions(own map[string]json.RawMessage) wandb.AnswerOptions {
 	// Where the upstream judges too, an id that cannot be placed is its to refuse: only what a
 	// mutation made or changed must be learned, because it contradicts what was cached.
-	o := wandb.AnswerOptions{Own: own, Ticket: x.uploadTicket, Learn: (x.g.soleJudge || x.call.Mutation()) && !x.nothingNew()}
+	o := wandb.AnswerOptions{Own: own, Ticket: x.uploadTicket, Learn: (x.g.soleJudge || x.call.Mutation()) && !x.nothingNew(), Placed: x.placed}
 	if x.g.soleJudge {
 		o.Keep = x.keep
 	}

@@ -47,10 +47,21 @@ func (x *exchange) ask(ctx context.Context, body []byte) ([]byte, error) {
 	if answer.status == http.StatusUnauthorized && x.g.UpstreamCredential == UpstreamPerUser && !x.upstreamSeesCaller() {
 		return nil, x.refusedUpstreamKey()
 	}
-	if answer.status != http.StatusOK || answer.overflow {
+	if !tells(answer.status) || answer.overflow {
 		return nil, iam.Unavailable("The W&B server behind the gateway did not answer a question of the gateway's own.", nil)
 	}
 	return answer.body.Bytes(), nil
+}
+
+// tells reports whether an answer of that status says something about the question. With 400, 403, 404 and
+// 422 servers say, in the answer's errors, that they do not know it or show nothing.
+func tells(status int) bool {
+	switch status {
+	case http.StatusOK, http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusUnprocessableEntity:
+		return true
+	default:
+		return false
+	}
 }
 
 // askedAnswer is a ResponseWriter that keeps what is written.

@@ -166,6 +166,7 @@ func (x *exchange) place(a *wandb.Access) (wandb.Resource, authz.Permission, err
 		}
 		placed := a.Resource
 		placed.Kind, placed.Entity, placed.Project = wandb.ResourceProject, entity, project
+		x.placed = append(x.placed, placed)
 		return placed, a.Permission, nil
 	default:
 		return a.Resource, a.Permission, nil

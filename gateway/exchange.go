@@ -37,6 +37,8 @@ type exchange struct {
 
 	// ticket is whose file ticket the request carries, nobody's if it carries none that holds.
 	ticket iam.PrincipalRef
+	// placed are the ids of which was found out where they lie.
+	placed []wandb.Resource
 	// withheld are the accesses that were refused where the answer can go out without them.
 	withheld []wandb.Access
 	// values are the identity headers' values.
@@ -152,6 +154,7 @@ func (x *exchange) identify() error {
 	if err != nil {
 		return x.failedCredential(err)
 	}
+	credential.Network = failure.Client(x.client)
 	x.caller.Credential = credential
 	x.event.Credential = credential.Kind
 	switch {

@@ -378,6 +378,14 @@ func (x *exchange) refuseForeignKeys() error {
 	if x.upstreamSeesCaller() {
 		return nil
 	}
+	if x.call.HasRoot("deleteInvite") {
+		// Its team is named and its member is an id: the server may obey the id, and the key that it is
+		// shown may remove anybody from any team.
+		return fail(&iam.Error{
+			Kind: iam.KindDenied, Reason: ReasonAdministeredHere,
+			Message: "The gateway asks the W&B server with a key of its own, and cannot tell of whose team the member is whom deleteInvite would remove. Remove members at the server itself.",
+		})
+	}
 	for _, name := range [...]string{"generateApiKey", "deleteApiKey"} {
 		if x.call.HasRoot(name) {
 			return fail(&iam.Error{

@@ -153,6 +153,9 @@ type Host struct {
 	RequestID func(*http.Request) string
 	// Identified is told who calls, before the request goes on.
 	Identified func(*http.Request, *iam.Principal)
+	// ProxyStatus returns the status that an error of the proxy stands for, if the proxy has answered
+	// nothing and the server behind it is at fault: 502, 503 or 504. 0 for every other error.
+	ProxyStatus func(error) int
 	// Report is told how each request ended. It does not keep the event.
 	Report func(*http.Request, *Event)
 }
@@ -192,6 +195,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request, next Handler
 	if refusal, ok := errors.AsType[*refusal](err); ok {
 		x.w = w // what watches the upstream's answer does not watch ours
 		x.refuse(refusal.error)
+		err = nil
+	} else if err != nil && x.unanswered(err) {
 		err = nil
 	}
 	x.report()

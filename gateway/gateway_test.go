@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"regexp"
 	"strings"
 	"testing"
@@ -23,6 +24,7 @@ type world struct {
 	down       error                     // what every question is answered with, if set
 	learned    []wandb.Learned
 	learnError error
+	network    netip.Prefix // of the last credential
 }
 
 var (
@@ -54,6 +56,7 @@ func newWorld() *world {
 }
 
 func (w *world) Identify(_ context.Context, c iam.Credential) (*iam.Principal, error) {
+	w.network = c.Network
 	if w.down != nil {
 		return nil, w.down
 	}
@@ -858,3 +861,70 @@ func TestShadowRefusesNoDocument(t *testing.T) {
 		t.Errorf("event %+v, body %s", s.event, s.upstream.body)
 	}
 }
+
+// A credential is known by the network it comes from, so that no other network waits for its look-up.
+func TestCredentialsHaveANetwork(t *testing.T) {
+	for address, want := range map[string]string{"192.0.2.7": "192.0.2.7/32", "::ffff:192.0.2.7": "192.0.2.7/32", "2001:db8::1:2": "2001:db8::/64"} {
+		s := newScene(t)
+		s.config.Host.Client = func(*http.Request) (netip.Addr, bool) { return netip.MustParseAddr(address), false }
+		s.forwarded(s.do("GET", "/files/vision/team/r1/x", "alice-key", "", nil))
+		if got := s.world.network.String(); got != want {
+			t.Errorf("%s: %s, want %s", address, got, want)
+		}
+	}
+}
+
+// A request that was let through and got no answer from behind the proxy says so, in the form that its client
+// reads and with the proxy's own status; a page is left to the site.
+func TestServerUnreachable(t *testing.T) {
+	failed := errors.New("dial tcp 10.0.0.1: connection refused")
+	for name, tt := range map[string]struct {
+		path, accept string
+		status       int // of the error
+		want         int // 0: the error is handed on
+	}{
+		"GraphQL":        {"/graphql", "", 502, 502},
+		"stream":         {"/files/vision/team/r1/file_stream", "", 502, 502},
+		"time is up":     {"/graphql", "", 504, 504},
+		"none available": {"/graphql", "", 503, 503},
+		"client went":    {"/graphql", "", 0, 0},
+		"page":           {"/vision/team", "text/html", 502, 0},
+		"file in a page": {"/files/vision/team/r1/x", "text/html", 502, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.config.Host.ProxyStatus = func(error) int { return tt.status }
+			g, err := New(s.config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := httptest.NewRequest("POST", tt.path, strings.NewReader(`{"query":"{project(entityName:\"vision\",name:\"team\"){id}}"}`))
+			r.Header = http.Header{"Content-Type": {"application/json"}}
+			if tt.accept != "" {
+				r = httptest.NewRequest("GET", tt.path, nil)
+				r.Header.Set("Accept", tt.accept)
+			}
+			r.SetBasicAuth("api", "alice-key")
+			w := httptest.NewRecorder()
+			err = g.ServeHTTP(w, r, failing{failed})
+			if tt.want == 0 {
+				if !errors.Is(err, failed) || w.Body.Len() > 0 {
+					t.Errorf("%v, answered %s", err, w.Body)
+				}
+				return
+			}
+			if err != nil || w.Code != tt.want || !strings.Contains(w.Body.String(), string(ReasonServerUnreachable)) || strings.Contains(w.Body.String(), "10.0.0.1") {
+				t.Errorf("%v, answered %d %s", err, w.Code, w.Body)
+			}
+			if s.event.Status != tt.want || !errors.Is(s.event.Err, failed) || s.event.Reason != ReasonServerUnreachable {
+				t.Errorf("reported %+v", s.event)
+			}
+		})
+	}
+}
+
+// failing is a proxy that gets no answer.
+type failing struct{ err error }
+
+// ServeHTTP implements Handler.
+func (f failing) ServeHTTP(http.ResponseWriter, *http.Request) error { return f.err }

@@ -23,4 +23,6 @@ const (
 	ReasonAdministeredHere    iam.Reason = "administered_here"
 	ReasonNotConfigured       iam.Reason = "not_configured"
 	ReasonCrossSite           iam.Reason = "cross_site"
+	// ReasonServerUnreachable: what was let through got no answer.
+	ReasonServerUnreachable iam.Reason = "server_unreachable"
 )

@@ -36,6 +36,31 @@ func (x *exchange) refuse(err error) {
 	p.WriteJSON(x.w)
 }
 
+// unanswered tells a client whose request was let through that the server did not answer it: an empty
+// 502 says neither which side is at fault nor what to do. Pages are left to the site's own error
+// handling. It reports whether it answered.
+func (x *exchange) unanswered(err error) bool {
+	if x.g.Host.ProxyStatus == nil || x.route.Kind == wandb.RoutePage || x.route.Kind == wandb.RouteUnknown || x.wantsPage() {
+		return false
+	}
+	status := x.g.Host.ProxyStatus(err)
+	p := problem.Problem{Status: status, Code: "BAD_GATEWAY", Reason: ReasonServerUnreachable}
+	switch status {
+	case http.StatusBadGateway, http.StatusServiceUnavailable:
+		p.Message = "The gateway let this request through, but the W&B server behind it cannot be reached or broke off. Its operator can tell why; try again."
+	case http.StatusGatewayTimeout:
+		p.Code, p.Message = "GATEWAY_TIMEOUT", "The gateway let this request through, but the W&B server behind it did not answer in time. Its operator can tell why; try again."
+	default:
+		return false
+	}
+	if x.g.Host.RequestID != nil {
+		p.RequestID = x.g.Host.RequestID(x.r)
+	}
+	x.event.Status, x.event.Reason, x.event.Err = status, p.Reason, err
+	p.WriteJSON(x.w)
+	return true
+}
+
 // wantsPage reports whether the request is a page load: a person reads what comes back.
 func (x *exchange) wantsPage() bool {
 	if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {

@@ -376,7 +376,7 @@ func (a attacked) notThere(t *testing.T, got answer) {
 	t.Helper()
 	requests, _ := a.upstream.take()
 	for _, q := range requests {
-		if agent, _ := q.line("User-Agent"); agent != "wandb-gateway" || !strings.HasPrefix(q.body, `{"query":"query GatewayPlaceArtifact(`) {
+		if agent, _ := q.line("User-Agent"); agent != "wandb-gateway" || !strings.HasPrefix(q.body, `{"query":"query GatewayHome(`) {
 			t.Errorf("the upstream got %q", q)
 		}
 	}

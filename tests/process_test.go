@@ -89,6 +89,7 @@ func (l *logBuffer) String() string {
 type config struct {
 	host     string   // the site's name: it speaks https, with a certificate of Caddy's own authority
 	global   string   // inside the global block wandb_gateway
+	store    string   // the option of that name; "" keeps an embedded one in ./data
 	site     string   // inside the site's block wandb_gateway
 	upstream string   // host:port behind the gateway
 	caddy    string   // further global options
@@ -159,7 +160,7 @@ func (c config) caddyfile(admin, site string) string {
 	%s
 	wandb_gateway {
 		organization acme
-		store embedded ./data
+		store %s
 		%s
 	}
 }
@@ -171,7 +172,7 @@ func (c config) caddyfile(admin, site string) string {
 	%s
 	reverse_proxy http://%s
 }
-`, admin, https, c.caddy, c.global, address, secure, c.site, c.handlers, c.upstream)
+`, admin, https, c.caddy, cmp.Or(c.store, "embedded ./data"), c.global, address, secure, c.site, c.handlers, c.upstream)
 }
 
 // cleanEnvironment is the environment without W&B's own variables, which would win over the file.

@@ -2,6 +2,7 @@ package facts
 
 import (
 	"context"
+	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/authz"
 	"github.com/wandb-gateway/wandb-gateway/gateway"
@@ -81,10 +82,26 @@ func (l *Local) Place(ctx context.Context, who gateway.Caller, t wandb.IDType, i
 	p, ok, err := l.places.find(ctx, t, id)
 	if err == nil && !ok {
 		if p, err = askPlace(ctx, who, t, id); err == nil {
-			l.places.recent.put(placeKey{t, id}, p)
+			l.places.recent.put(placeKey{t, id}, p, l.places.now())
 		}
 	}
 	return p.Entity, p.Project, err
+}
+
+// Run forgets, until ctx ends, where ids lie that nobody has used for a long time. It tells report what
+// goes wrong, if that is not nil.
+func (l *Local) Run(ctx context.Context, report func(error)) {
+	const every = 24 * time.Hour
+	for {
+		if _, err := l.places.collect(ctx); err != nil && ctx.Err() == nil && report != nil {
+			report(err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(every):
+		}
+	}
 }
 
 // Learn implements gateway.Directory. A project that an answer shows for the first time belongs to
@@ -95,7 +112,7 @@ func (l *Local) Learn(ctx context.Context, who gateway.Caller, learned []wandb.L
 	for _, fact := range learned {
 		switch fact := fact.(type) {
 		case wandb.Placed:
-			if err := l.places.learn(ctx, fact.IDType, fact.ID, place{fact.Entity, fact.Project}); err != nil {
+			if err := l.places.learn(ctx, fact.IDType, fact.ID, place{Entity: fact.Entity, Project: fact.Project}); err != nil {
 				return err
 			}
 		case wandb.ProjectUpserted:

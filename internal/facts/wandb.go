@@ -22,7 +22,9 @@ type Wandb struct {
 }
 
 // NewWandb returns the facts of the deployment behind, beside those of the gateway's own directory.
+// Of ids, what an answer told counts for hits, as all that the server said does.
 func NewWandb(local *Local, u *upstream.Directory, s authz.Settings) *Wandb {
+	local.places.believed = u.Hits()
 	return &Wandb{local, u, s}
 }
 
@@ -102,23 +104,25 @@ func (w *Wandb) Attribute(ctx context.Context, who gateway.Caller, destination *
 
 // Place implements gateway.Directory.
 func (w *Wandb) Place(ctx context.Context, who gateway.Caller, t wandb.IDType, id string) (string, string, error) {
-	if p, ok := w.local.places.recent.find(placeKey{t, id}); ok {
-		return p.Entity, p.Project, nil
+	if p, ok, err := w.local.places.find(ctx, t, id); ok || err != nil {
+		return p.Entity, p.Project, err
 	}
 	credential := who.Credential
 	if who.Principal != nil && !who.Principal.FromUpstream {
 		credential = iam.Credential{}
 	}
-	return w.upstream.PlaceID(ctx, credential, t, id)
+	return w.upstream.PlaceID(ctx, who.Principal, credential, t, id)
 }
 
 // Learn implements gateway.Directory: the server keeps the record, so that learning means to ask
-// again what may have changed, and where an id lies need not outlive a restart.
-func (w *Wandb) Learn(_ context.Context, who gateway.Caller, learned []wandb.Learned) error {
+// again what may have changed. Only where ids lie of which the server cannot be asked is recorded here.
+func (w *Wandb) Learn(ctx context.Context, who gateway.Caller, learned []wandb.Learned) error {
 	for _, fact := range learned {
 		switch fact := fact.(type) {
 		case wandb.Placed:
-			w.local.places.recent.put(placeKey{fact.IDType, fact.ID}, place{fact.Entity, fact.Project})
+			if err := w.local.places.learn(ctx, fact.IDType, fact.ID, place{Entity: fact.Entity, Project: fact.Project}); err != nil {
+				return err
+			}
 		case wandb.ProjectUpserted:
 			w.upstream.Forget(fact.Entity, fact.Project)
 		case wandb.AccountsChanged:

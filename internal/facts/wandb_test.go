@@ -28,7 +28,7 @@ func key(name string) string { return fmt.Sprintf("local-%040x", name) }
 
 // server is a W&B server that keeps the record: mia and the service account ci work in vision, otto
 // in audio.
-func server(t *testing.T) *standin.Server {
+func server(t testing.TB) *standin.Server {
 	t.Helper()
 	s, err := standin.New(standin.Config{
 		Organization: "acme",
@@ -62,7 +62,21 @@ func (h roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // wandbFacts returns `directory wandb` in front of a server.
-func wandbFacts(t *testing.T, s http.Handler) *facts.Wandb {
+func wandbFacts(t testing.TB, s http.Handler) *facts.Wandb {
+	t.Helper()
+	_, local := localFacts(t)
+	u, err := upstream.New(upstream.Config{
+		URL: &url.URL{Scheme: "http", Host: "wandb.internal"}, Client: &http.Client{Transport: roundTripper{s}}, Organization: "acme",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { u.Close() })
+	return facts.NewWandb(local, u, authz.Settings{})
+}
+
+// localFacts returns `directory local` and its directory, which is empty.
+func localFacts(t testing.TB) (*directory.Directory, *facts.Local) {
 	t.Helper()
 	store, err := embedded.Open(embedded.Config{Directory: t.TempDir()})
 	if err != nil {
@@ -78,14 +92,7 @@ func wandbFacts(t *testing.T, s http.Handler) *facts.Wandb {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := upstream.New(upstream.Config{
-		URL: &url.URL{Scheme: "http", Host: "wandb.internal"}, Client: &http.Client{Transport: roundTripper{s}}, Organization: "acme",
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { u.Close() })
-	return facts.NewWandb(facts.NewLocal(d, cache, noTokens{}, nil), u, authz.Settings{})
+	return d, facts.NewLocal(d, cache, noTokens{}, nil)
 }
 
 // noTokens knows no token: the server may.

@@ -116,13 +116,18 @@ func (c *Cache) apply(ctx context.Context, change store.Change) {
 }
 
 // forget makes everything unreachable. The revision is read first: what is cached from then on is
-// at least as new.
+// at least as new. If it went back, commits were lost: those that take their numbers are news.
 func (c *Cache) forget(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, askEvery)
 	defer cancel()
+	ours := c.progress.revision()
 	head, err := c.readHead(ctx)
 	c.dropAll()
-	if err == nil {
+	switch {
+	case err != nil:
+	case head < ours:
+		c.progress.reset(head)
+	default:
 		c.progress.reach(head)
 	}
 }

@@ -482,6 +482,33 @@ func TestChangesByOthers(t *testing.T) {
 	})
 }
 
+// TestLostCommits: after a failover the store may be at an older revision. Commits that then take the
+// numbers of those that were lost are news, from the gap on.
+func TestLostCommits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		c := newCache(t, f)
+		for range 5 {
+			f.write(put("acme/a", "lost"))
+		}
+		synctest.Wait()
+		wantText(t, c, "acme/a", "lost")
+		c.settle()
+		f.mu.Lock()
+		f.revision = 2
+		f.records["acme/a"] = store.Record{Key: "acme/a", Value: []byte("old"), Version: 1}
+		f.tell(store.Change{Gap: true, Revision: 2})
+		f.mu.Unlock()
+		synctest.Wait()
+		wantText(t, c, "acme/a", "old")
+		c.settle()
+		f.write(put("acme/a", "new")) // revision 3, of which there was another
+		synctest.Wait()
+		wantText(t, c, "acme/a", "new")
+		endBubble(c)
+	})
+}
+
 func TestGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()

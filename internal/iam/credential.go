@@ -1,5 +1,7 @@
 package iam
 
+import "net/netip"
+
 // CredentialKind says how a credential proves who is calling.
 type CredentialKind uint8
 
@@ -39,4 +41,7 @@ type Credential struct {
 	// Bearer is true when it came as a Bearer value rather than as the Basic password.
 	Bearer bool
 	Secret Secret
+	// Network is where it was sent from, as far as addresses count as one client; zero if nobody knows.
+	// It proves nothing: it keeps apart those who make others wait.
+	Network netip.Prefix
 }

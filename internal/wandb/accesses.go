@@ -439,6 +439,9 @@ func (c *Call) thing(r *resolved, i int, n *need, args []member, base argument, 
 		v.entity = r.places[n.outer-1].Entity
 	}
 	if v.id != "" {
+		if k.idType, err = c.sortOf(k, args, base); err != nil {
+			return err
+		}
 		named, err := c.byID(r, i, k, v, template)
 		if err != nil || !named {
 			return err
@@ -460,6 +463,27 @@ func (c *Call) thing(r *resolved, i int, n *need, args []member, base argument, 
 	}
 	c.emit(r, i, template)
 	return nil
+}
+
+// sortOf returns what the id of a claim names. A word that is none of the known leaves it open.
+func (c *Call) sortOf(k claim, args []member, base argument) (IDType, error) {
+	if k.sort == "" {
+		return k.idType, nil
+	}
+	a, err := c.at(args, base, k.sort)
+	if err != nil {
+		return k.idType, err
+	}
+	word := ""
+	if a.literal != nil && a.literal.kind == enumValue {
+		word = a.literal.text
+	} else if word, _, err = a.text(k.sort, false); err != nil {
+		return k.idType, err
+	}
+	if sort, ok := scopeSorts[word]; ok {
+		return sort, nil
+	}
+	return k.idType, nil
 }
 
 // byID adds the access of an id; named is true if names are given beside it and must be judged too.

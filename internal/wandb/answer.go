@@ -331,6 +331,9 @@ func (a *answer) textAt(raw []byte, path []string) string {
 // place learns where an id lies.
 func (a *answer) place(n *node, value span) {
 	at := a.call.resolved.places[n.marks.place-1]
+	if at.Kind == ResourceID {
+		at = a.placed(at)
+	}
 	if at.Kind != ResourceProject || at.Entity == "" || at.Project == "" {
 		return
 	}
@@ -346,6 +349,16 @@ func (a *answer) place(n *node, value span) {
 		return
 	}
 	a.learned = append(a.learned, Placed{ID: id, IDType: n.marks.learn, Entity: at.Entity, Project: at.Project})
+}
+
+// placed returns where what an id names was found to lie; the resource itself if it was not found out.
+func (a *answer) placed(r Resource) Resource {
+	for _, p := range a.o.Placed {
+		if p.ID == r.ID && p.IDType == r.IDType && p.Project != "" {
+			return Resource{Kind: ResourceProject, Entity: p.Entity, Project: p.Project}
+		}
+	}
+	return r
 }
 
 // projectNumber returns the number in a project's internal id, which is one, or base64 of

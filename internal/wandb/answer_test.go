@@ -178,12 +178,15 @@ func TestAnswerLearns(t *testing.T) {
 			[]Learned{placed(IDLaunchAgent, "L")}},
 		{"another project", `{project(entityName:"own",name:"p"){entity{project(name:"q"){id}}}}`, `{"data":{"project":{"entity":{"project":{"id":"Q"}}}}}`,
 			[]Learned{Placed{ID: "Q", IDType: IDProject, Entity: "own", Project: "q"}}},
+		{"by an id that was placed", `mutation{pushToRunQueue(input:{queueID:"Q"}){runQueueItemId}}`, `{"data":{"pushToRunQueue":{"runQueueItemId":"I"}}}`,
+			[]Learned{placed(IDRunQueueItem, "I")}},
+		{"by an id that was placed as another sort", `mutation{agentHeartbeat(input:{id:"Q"}){agent{id}}}`, `{"data":{"agentHeartbeat":{"agent":{"id":"Q"}}}}`, nil},
 		{"by id", `{artifact(id:"X"){id currentManifest{id}}}`, `{"data":{"artifact":{"id":"X","currentManifest":{"id":"M"}}}}`, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := readCall(t, tt.query, vars{"e": "vision", "p": "detector", "n": "r1"})
-			got, learned := answer1(t, c, tt.upstream, AnswerOptions{Learn: true})
+			got, learned := answer1(t, c, tt.upstream, AnswerOptions{Learn: true, Placed: []Resource{{Kind: ResourceProject, IDType: IDRunQueue, ID: "Q", Entity: "vision", Project: "detector"}}})
 			if got != tt.upstream {
 				t.Errorf("learning changed the answer to %s", got)
 			}

@@ -303,6 +303,9 @@ type AnswerOptions struct {
 	Redact func(Access) bool
 	// Learn asks for what the answer tells about projects and ids.
 	Learn bool
+	// Placed are the accesses by an id alone of which it was found out where they lie: their resources
+	// with Entity and Project. What the answer shows below such an id lies there too.
+	Placed []Resource
 }
 
 // Learned is something an answer told: ProjectUpserted or Placed; or, whatever it said, that a

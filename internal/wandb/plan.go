@@ -119,7 +119,8 @@ func (p *planner) root(n *node) {
 		index := p.add(need{claim: c, at: n})
 		if i == 0 {
 			w.place = index
-			w.named = c.kind == claimProject && c.project != ""
+			// What a mutation answers is small. Answers to queries by an id can be large, and stream through.
+			w.named = c.kind == claimProject && c.project != "" || c.kind == claimID && c.each == "" && p.op.mutation
 			w.owned = c.kind == claimProject || c.kind == claimEntity
 		}
 	}
@@ -196,7 +197,8 @@ type walk struct {
 	*planner
 	// place is the index+1 of the need that names the place; 0 if nothing does.
 	place int
-	// named: the place is told by names, so that ids below it can be learned.
+	// named: the place is told by names, or by an id of which it will be found out, so that ids below it
+	// can be learned.
 	named bool
 	// owned: the place's entity is known.
 	owned    bool

@@ -11,6 +11,8 @@ type claim struct {
 	entity, project, run, id, organization string
 	// idType is what the id names. The id of a run (idRun) is decoded and must agree with the names.
 	idType IDType
+	// sort is the path of a word that says what the id names (scopeSorts); idType counts for other words.
+	sort string
 	// each is the path of a list; the other paths start from its items.
 	each string
 	// json is the path of a string that holds JSON in which `entity` and `project` are members.
@@ -237,11 +239,11 @@ var rootTable = map[string]row{
 	"upsertRunQueue": {mutation: true, claims: claims(withCreates(onNames(authz.RunWrite))), returns: typePayload, ref: "4.2 UpsertRunQueue"},
 
 	// Automations. What a trigger does goes by ids of its own (webhooks, queues, users).
-	"createFilterTrigger": {mutation: true, claims: claims(onID(authz.RunWrite, IDOther, "input.scopeID"),
+	"createFilterTrigger": {mutation: true, claims: claims(onScope(),
 		onAction("notificationActionInput.integrationID"), onAction("genericWebhookActionInput.integrationID"), onQueue(), onTemplate()), returns: typePayload, ref: "4.2 CreateAutomation"},
 	"createGenericWebhookIntegration": {mutation: true, claims: claims(onEntity(authz.TeamManage, "input.entityName")), returns: typePayload, ref: "4.2 CreateGenericWebhookIntegration"},
 	"deleteTrigger":                   {mutation: true, claims: claims(onID(authz.RunWrite, IDTrigger, "input.triggerID"), onID(authz.RunWrite, IDTrigger, "input.id")), returns: typePayload, ref: "4.2 DeleteAutomation"},
-	"updateFilterTrigger": {mutation: true, claims: claims(onID(authz.RunWrite, IDTrigger, "input.id"), onID(authz.RunWrite, IDOther, "input.scopeID"),
+	"updateFilterTrigger": {mutation: true, claims: claims(onID(authz.RunWrite, IDTrigger, "input.id"), onScope(),
 		onAction("notificationActionInput.integrationID"), onAction("genericWebhookActionInput.integrationID"), onQueue(), onTemplate()), returns: typePayload, ref: "4.2 UpdateAutomation"},
 
 	// Teams, people, keys.
@@ -281,6 +283,16 @@ func onAlias() claim {
 func onRunSpec() claim {
 	return claim{permission: authz.RunWrite, kind: claimProject, json: "input.runSpec", entity: "entity", project: "project", optional: true, creates: true}
 }
+
+// onScope is the claim on what a trigger watches.
+func onScope() claim {
+	c := onID(authz.RunWrite, IDOther, "input.scopeID")
+	c.sort = "input.scopeType"
+	return c
+}
+
+// scopeSorts are the words for what a trigger watches that lies in a project.
+var scopeSorts = map[string]IDType{"PROJECT": IDProject, "ARTIFACT_COLLECTION": IDCollection}
 
 // onAction is the claim on the integration that a trigger uses: its owner's address is spoken to.
 func onAction(path string) claim {

@@ -96,7 +96,7 @@ func (s *Store) write(together []*commit) (broken error) {
 	})
 	if err != nil {
 		fail(together, fmt.Errorf("writing %s: %w", s.path, err))
-		s.watchers.publish(store.Change{Gap: true}) // nobody knows what was written
+		s.watchers.Publish(store.Change{Gap: true}) // nobody knows what was written
 		if passing(err) {
 			return nil
 		}
@@ -104,7 +104,7 @@ func (s *Store) write(together []*commit) (broken error) {
 	}
 	for _, c := range together {
 		if c.err == nil {
-			s.watchers.publish(store.Change{Keys: keysOf(c.writes), Revision: c.revision})
+			s.watchers.Publish(store.Change{Keys: keysOf(c.writes), Revision: c.revision})
 		}
 	}
 	return nil

@@ -22,6 +22,7 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/store"
+	"github.com/wandb-gateway/wandb-gateway/internal/store/watch"
 )
 
 // FileName is the name of the store's file in its directory.
@@ -46,7 +47,7 @@ type Store struct {
 	closing  chan struct{}
 	close    func() error
 	finished sync.WaitGroup
-	watchers watchers
+	watchers watch.Watchers
 }
 
 var _ store.Store = (*Store)(nil)
@@ -157,7 +158,7 @@ func (s *Store) Watch(ctx context.Context, prefix string) (<-chan store.Change, 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return s.watchers.add(ctx, prefix, s.closing), nil
+	return s.watchers.Add(ctx, prefix, s.closing), nil
 }
 
 // Close implements store.Store. It waits for reads and for the commit that is being written.
@@ -166,7 +167,7 @@ func (s *Store) Close() error { return s.close() }
 func (s *Store) shut() error {
 	close(s.closing)
 	s.finished.Wait()
-	s.watchers.wait()
+	s.watchers.Wait()
 	closeFile := s.db.Close
 	if s.fault.Load() != nil {
 		closeFile = s.file.Close // releases the lock; what is mapped stays until the process ends

@@ -1,24 +1,15 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 )
-
-// accountWordings ask a caller what sort of account they are. The question stands apart from
-// viewerWordings: no client is known to ask `viewer` for accountType, and what a server makes of it
-// must not decide who gets in. The second wording tells nothing, which spares servers that do not
-// know the field from being asked for it every time.
-var accountWordings = []string{
-	`query GatewayAccount { viewer { username accountType } }`,
-	`query GatewayAccount { viewer { username } }`,
-}
 
 // An account is of one sort for as long as it exists, so that it need not be asked for as often as
 // rights are. Where the server told nothing it is asked again sooner: a list may have been opened.
@@ -31,13 +22,20 @@ const (
 const maxAccountTeams = 2
 
 // account finds out what sort of account the owner of a credential is, p being what viewer says of
-// them. settled is false when the server failed to answer: it should be asked again soon. That is no
-// reason to keep anybody out, for everybody who is not told apart counts as a person.
-func (d *Directory) account(ctx context.Context, c iam.Credential, p *iam.Principal) (t accountType, settled bool) {
+// them, and own what it calls them itself. settled is false when the server failed to answer: it should be
+// asked again soon. That is no reason to keep anybody out, for everybody who is not told apart counts
+// as a person.
+func (d *Directory) account(ctx context.Context, c iam.Credential, p *iam.Principal, own accountType) (t accountType, settled bool) {
 	if c.Kind == iam.CredentialCookie {
 		return accountPerson, true // service accounts do not sign in
 	}
-	key := digestOf(purposeAccount, nil, p.Ref.ID, "")
+	if own == accountPerson {
+		own = accountUntold // what its other words mean there is not known
+	}
+	if p.Username == "" || len(p.Teams) == 0 {
+		return own, true // they stand in no list
+	}
+	key := accountKey(p.Username)
 	look := func(ctx context.Context) answer[accountType] {
 		t, err := d.askAccount(ctx, askerOf(c), p)
 		return answer[accountType]{value: t, absent: t == accountUntold, err: err}
@@ -47,42 +45,87 @@ func (d *Directory) account(ctx context.Context, c iam.Credential, p *iam.Princi
 		d.accounts.refresh(key, 0, look)
 	}
 	if ok && e.err == nil {
-		return e.value, true
+		return cmp.Or(e.value, own), true
 	}
 	// The caller waits for who they are; a slow list must not use up all of their time.
 	ctx, cancel := context.WithTimeout(ctx, d.timeout/2)
 	defer cancel()
 	t, err := d.accounts.fetch(ctx, key, 0, look)
 	if err != nil {
-		return d.accounts.last(key), false
+		return cmp.Or(d.accounts.last(key), own), false
 	}
-	return t, true
+	return cmp.Or(t, own), true
 }
 
-// askAccount looks for the caller in the member lists of their teams, else asks viewer. A failure
-// counts only if nothing else tells.
+// accountKey is under which an account is remembered. User names are unique at the server.
+func accountKey(username string) digest { return digestOf(purposeAccount, nil, username, "") }
+
+// askAccount looks for the caller in the member lists of their teams. A failure counts only if no list
+// tells.
 func (d *Directory) askAccount(ctx context.Context, who asker, p *iam.Principal) (accountType, error) {
 	var failure error
 	for _, asker := range d.listAskers(who) {
 		for _, team := range accountTeams(p) {
-			list, err := d.askPeople(ctx, asker, team)
+			t, err := d.accountIn(ctx, asker, team, p.Username)
+			if t != accountUntold {
+				return t, nil
+			}
 			if err != nil {
 				failure = err
-				continue
-			}
-			if row, _ := list.named(p.Username); row != nil && row.Account != accountUntold {
-				return row.Account, nil
 			}
 		}
 	}
-	t, err := d.askOwnAccount(ctx, who)
+	return accountUntold, failure
+}
+
+// accountIn looks for an account in one list. A list tells of everybody in it, and what it tells is
+// remembered of them all: of those who come at the same moment one asks, and the others wait for that.
+// Whom it does not tell of asks for themselves, for the list may be closed to the one and open to the
+// other.
+func (d *Directory) accountIn(ctx context.Context, who asker, team, username string) (accountType, error) {
+	var asked atomic.Bool
+	look := func(ctx context.Context) answer[struct{}] {
+		asked.Store(true)
+		return answer[struct{}]{err: d.askAccounts(ctx, who, team)}
+	}
+	purpose := purposeList
+	if who.kind == askerAdmin {
+		purpose = purposeListForAdmin
+	}
+	_, err := d.lists.fetch(ctx, digestOf(purpose, nil, team, ""), d.epochs.stamp(team, ""), look)
+	if e, _, ok := d.accounts.peek(accountKey(username), 0); ok && e.value != accountUntold {
+		return e.value, nil
+	}
+	if !asked.Load() && who.kind != askerAdmin && ctx.Err() == nil {
+		err = d.askAccounts(ctx, who, team)
+		if e, _, ok := d.accounts.peek(accountKey(username), 0); ok {
+			return e.value, err
+		}
+	}
+	return accountUntold, err
+}
+
+// askAccounts asks for a list and remembers what it tells of everybody in it.
+func (d *Directory) askAccounts(ctx context.Context, who asker, team string) error {
+	since := d.accounts.now()
+	list, err := d.askPeople(ctx, who, team)
 	if err != nil {
-		failure = err
+		return err
 	}
-	if t != accountUntold {
-		failure = nil
+	told := make(map[string]accountType, len(list))
+	for i := range list {
+		name, t := list[i].Username, list[i].Account
+		if _, twice := told[name]; twice {
+			t = accountUntold // two rows of one name tell nothing
+		}
+		told[name] = t
 	}
-	return t, failure
+	for name, t := range told {
+		if t != accountUntold && name != "" && len(name) <= maxNameBytes {
+			d.accounts.learn(accountKey(name), t, since)
+		}
+	}
+	return nil
 }
 
 // accountTeams are the teams in whose lists the caller is looked for, their default team first: it
@@ -104,27 +147,6 @@ func accountTeams(p *iam.Principal) []string {
 		}
 	}
 	return teams
-}
-
-// askOwnAccount asks viewer. Only "SERVICE" counts there: what its other words mean on that type is
-// not known, and a person need not be told from an account that is not told of.
-func (d *Directory) askOwnAccount(ctx context.Context, who asker) (accountType, error) {
-	r, err := d.ask(ctx, who.credential, &d.questions.account, nil)
-	switch {
-	case errors.Is(err, errUnknownField), errors.Is(err, errForbidden), errors.Is(err, errNotFound):
-		return accountUntold, nil
-	case errors.Is(err, errRefused):
-		return accountUntold, d.refusedMeanwhile(who, err)
-	case err != nil:
-		return accountUntold, err
-	}
-	var v struct {
-		AccountType accountType `json:"accountType"`
-	}
-	if raw := r.Data["viewer"]; isNull(raw) || json.Unmarshal(raw, &v) != nil || v.AccountType != accountService {
-		return accountUntold, nil
-	}
-	return accountService, nil
 }
 
 // asServiceAccount returns what viewer told of a caller as the service account that they are. p itself

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -17,8 +18,11 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
 )
 
-// maxAnswerBytes bounds what is read of an answer (threats D17).
+// maxAnswerBytes bounds what is read of an answer, after decompression (threats D17).
 const maxAnswerBytes = 1 << 20
+
+// maxHeaderBytes bounds an answer's header in the same way.
+const maxHeaderBytes = 64 << 10
 
 // What an answer as a whole can say besides its data. They are matched with errors.Is and never
 // reach a caller.
@@ -32,14 +36,13 @@ var (
 
 // questions are all that the server is ever asked.
 type questions struct {
-	viewer, account, entity, project, members, people question
-	homes                                             map[wandb.IDType]*question
+	viewer, entity, project, members, people question
+	homes                                    map[wandb.IDType]*question
 }
 
 func newQuestions() questions {
 	return questions{
 		viewer:  question{wordings: viewerWordings},
-		account: question{wordings: accountWordings},
 		entity:  question{wordings: entityWordings},
 		project: question{wordings: projectWordings},
 		members: question{wordings: memberWordings},
@@ -73,17 +76,26 @@ func (q *question) first() int {
 	return 0
 }
 
-// ask puts a question to the server with the credential and returns what it said. An error is one of
+// ask puts a question to the server in somebody's name and returns what it said. An error is one of
 // the err values above or an iam.KindUnavailable.
-func (d *Directory) ask(ctx context.Context, c iam.Credential, q *question, variables map[string]string) (reply, error) {
-	first := q.first()
-	for i, wording := range q.wordings[first:] {
-		r, err := d.post(ctx, c, wording, variables)
+func (d *Directory) ask(ctx context.Context, who asker, q *question, variables map[string]string) (reply, error) {
+	for i := 0; ; i++ {
+		end, ok := d.turns.wait(ctx, who.line())
+		if !ok {
+			return reply{}, d.busy(ctx.Err())
+		}
+		first := q.first() // read when the turn has come: those before may have found out
+		if i = max(i, first); i == len(q.wordings) {
+			end()
+			break
+		}
+		r, err := d.post(ctx, who, q.wordings[i], variables)
+		end()
 		if errors.Is(err, errUnknownField) {
 			continue
 		}
-		if err == nil && i > 0 {
-			q.start.Store(&wordingStart{index: first + i, until: time.Now().Add(wordingTTL)})
+		if err == nil && i > first {
+			q.start.Store(&wordingStart{index: i, until: time.Now().Add(wordingTTL)})
 		}
 		return r, err
 	}
@@ -92,17 +104,11 @@ func (d *Directory) ask(ctx context.Context, c iam.Credential, q *question, vari
 }
 
 // post sends one request and sorts its answer.
-func (d *Directory) post(ctx context.Context, c iam.Credential, wording string, variables map[string]string) (reply, error) {
+func (d *Directory) post(ctx context.Context, who asker, wording string, variables map[string]string) (reply, error) {
 	body, err := json.Marshal(map[string]any{"query": wording, "variables": variables})
 	if err != nil { // strings only
 		return reply{}, d.unavailable("cannot be asked", err, 0)
 	}
-	end, err := d.turn(ctx)
-	if err != nil {
-		return reply{}, err
-	}
-	defer end()
-
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.endpoint, bytes.NewReader(body))
 	if err != nil {
 		return reply{}, d.unavailable("cannot be asked", err, 0)
@@ -113,7 +119,7 @@ func (d *Directory) post(ctx context.Context, c iam.Credential, wording string, 
 	// wandb.Api() sends this with every request of every user (sdk-wire 1.4). Without it the server
 	// shows an administrator less than the same key would see through the gateway.
 	req.Header.Set("Use-Admin-Privileges", "true")
-	present(req.Header, c)
+	present(req.Header, who.credential)
 
 	res, err := d.client.Do(req)
 	if err != nil {
@@ -164,7 +170,7 @@ func (d *Directory) read(res *http.Response, body []byte) (reply, error) {
 	case status >= 300 && status < 400:
 		return reply{}, d.unavailable("answers with a redirect, which the gateway does not follow with a credential; "+
 			"`directory wandb` must name the server's own address", cause(), 0)
-	case err != nil:
+	case err != nil || !mayBeJSON(res.Header.Get("Content-Type")):
 		return reply{}, d.unavailable("answered something that is not a GraphQL answer; "+
 			"`directory wandb` must name a W&B server", cause(), 0)
 	case r.unknownField():
@@ -177,6 +183,23 @@ func (d *Directory) read(res *http.Response, body []byte) (reply, error) {
 		return reply{}, d.unavailable(fmt.Sprintf("answered with status %d", status), cause(), 0)
 	}
 	return r, nil
+}
+
+// mayBeJSON reports whether a body of that type can be the word of a GraphQL server. Some name no type,
+// or plain text; what calls itself a page or a picture was not written by one, whatever it holds.
+func mayBeJSON(contentType string) bool {
+	if contentType == "" {
+		return true
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	switch {
+	case err != nil:
+		return false
+	case media == "text/plain", media == "text/json", media == "application/octet-stream":
+		return true
+	default:
+		return media == "application/json" || strings.HasSuffix(media, "+json")
+	}
 }
 
 // reply is the envelope of a GraphQL answer.
@@ -255,6 +278,21 @@ func (r reply) errorIn(name string) error {
 		}
 	}
 	return nil
+}
+
+// unauthenticated reports whether all errors say that nobody is signed in, as servers do beside a viewer
+// that is null, and in place of 401.
+func (r reply) unauthenticated() bool {
+	for _, e := range r.Errors {
+		switch code := fmt.Sprint(e.Extensions.Code); strings.ToUpper(code) {
+		case "UNAUTHENTICATED", "401":
+			continue
+		}
+		if message := strings.ToLower(e.Message); !strings.Contains(message, "not logged in") && !strings.Contains(message, "unauthenticated") {
+			return false
+		}
+	}
+	return len(r.Errors) > 0
 }
 
 // concerns reports whether the error is about a root field. One without a path is about all.

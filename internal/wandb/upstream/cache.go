@@ -14,8 +14,9 @@ const (
 	// at most once in this time, however many requests come with it. It is far shorter than a miss,
 	// because it says nothing about the key.
 	backoff = time.Second
-	// maxFlights bounds the look-ups of one cache that are under way or wait for their turn.
-	maxFlights = 1 << 14
+	// maxFlights bounds the look-ups of one cache that are under way or wait for their turn. The lines
+	// before the server are shorter: a flood ends there, and takes no look-up from others.
+	maxFlights = 2*(maxWaiting+maxLines) + 1<<10
 	shards     = 64
 	// samples is how many entries are looked at to find the one to drop from a full shard.
 	samples = 8
@@ -34,9 +35,10 @@ func (c clock) now() time.Duration { return time.Since(c.start) }
 type bounds struct {
 	clock
 	hits, misses time.Duration
-	timeout      time.Duration // of one look-up
-	entries      int           // in each of the two tables
-	busy         func(error) error
+	timeout      time.Duration     // of one look-up
+	entries      int               // in each of the two tables
+	busy         func(error) error // there are too many look-ups
+	late         func(error) error // whoever waits can wait no more
 }
 
 // answer is what a look-up came back with.
@@ -155,7 +157,7 @@ func (c *cache[V]) fetch(ctx context.Context, key digest, stamp uint64, look fun
 	case <-f.done:
 		return f.value, f.err
 	case <-ctx.Done():
-		return none, c.busy(ctx.Err())
+		return none, c.late(ctx.Err())
 	}
 }
 
@@ -242,6 +244,15 @@ func (c *cache[V]) remember(s *shard[V], key flightKey, a answer[V], asked time.
 		}
 		c.put(s.present, key.digest, e)
 	}
+}
+
+// learn remembers what the answer to another question told. asked is when that was asked.
+func (c *cache[V]) learn(key digest, v V, asked time.Duration) {
+	s := c.shard(key)
+	stamp := c.forgottenCounter(key).Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.remember(s, flightKey{key, stamp}, answer[V]{value: v, asOf: asked}, asked)
 }
 
 // find returns the entry under key if it still counts. The shard is locked for reading.

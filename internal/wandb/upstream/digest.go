@@ -24,6 +24,8 @@ const (
 	purposeRole
 	purposeHome
 	purposeAccount
+	purposeList
+	purposeListForAdmin
 	purposePersonByName
 	purposePersonByEmail
 )
@@ -41,6 +43,31 @@ type asker struct {
 	kind       askerKind
 	credential iam.Credential
 	digest     digest
+	// strange: it is not known whether the server knows the credential.
+	strange bool
+	// behalf is for whom the administrator's key asks, in whatever form tells them apart.
+	behalf string
+}
+
+// line is where the asker waits for a turn.
+func (a asker) line() line {
+	switch {
+	case a.strange || a.kind == askerNobody:
+		return line{network: a.credential.Network}
+	case a.behalf != "":
+		return line{known: true, asker: a.behalf}
+	default:
+		return line{known: true, asker: string(a.digest[:])}
+	}
+}
+
+// adminFor returns the administrator's key as asker, waiting among the questions of somebody else.
+func (d *Directory) adminFor(who asker) asker {
+	admin := d.admin
+	if admin.behalf = who.behalf; admin.behalf == "" {
+		admin.behalf = string(who.digest[:])
+	}
+	return admin
 }
 
 type askerKind uint8

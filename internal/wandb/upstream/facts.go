@@ -43,6 +43,7 @@ func (d *Directory) Facts(ctx context.Context, p *iam.Principal, c iam.Credentia
 		if who = d.admin; who.kind == askerNobody {
 			return facts, d.noAdminKey()
 		}
+		who.behalf = p.Ref.ID
 	}
 	s, err := d.show(ctx, who, as, entity, project)
 	if err != nil {

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -596,6 +597,7 @@ func TestPlaceID(t *testing.T) {
 	s := newFakeServer()
 	s.homes["art"] = `{"artifactSequence":{"project":` + inVision + `}}`
 	s.homes["col"] = `{"project":` + inVision + `}`
+	s.homes["view"] = `{"project":{"name":"detector","entityName":"vision"}}`
 	s.homes["cli"] = `{"serverID":"art"}`
 	s.homes["loose"] = `{"artifactSequence":{"project":null}}`
 	s.homes["loop"] = `{"serverID":""}`
@@ -609,6 +611,7 @@ func TestPlaceID(t *testing.T) {
 		{"artifact", wandb.IDArtifact, "art", iam.KindInternal},
 		{"collection", wandb.IDCollection, "col", iam.KindInternal},
 		{"client id", wandb.IDArtifactClient, "cli", iam.KindInternal},
+		{"report", wandb.IDView, "view", iam.KindInternal},
 		{"artifact nowhere", wandb.IDArtifact, "loose", iam.KindNotFound},
 		{"client id of nothing", wandb.IDArtifactClient, "loop", iam.KindNotFound},
 		{"no entity", wandb.IDArtifact, "half", iam.KindNotFound},
@@ -626,7 +629,7 @@ func TestPlaceID(t *testing.T) {
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
 				s.set(func(s *fakeServer) { s.asked = nil })
-				entity, project, err := d.PlaceID(t.Context(), apiKey(aliceKey), tt.t, tt.id)
+				entity, project, err := d.PlaceID(t.Context(), nil, apiKey(aliceKey), tt.t, tt.id)
 				for _, q := range s.asked {
 					if q.header.Get("Authorization") != want {
 						t.Error("asked in the wrong name")
@@ -644,6 +647,30 @@ func TestPlaceID(t *testing.T) {
 	}
 	d := directory(t, s)
 	s.set(func(s *fakeServer) { s.bad = status(500, "") })
-	_, _, err := d.PlaceID(t.Context(), apiKey(aliceKey), wandb.IDArtifact, "art")
+	_, _, err := d.PlaceID(t.Context(), nil, apiKey(aliceKey), wandb.IDArtifact, "art")
 	wantKind(t, err, iam.KindUnavailable)
+}
+
+// A server that answers each question in time, but not all that belong together, is told to be slow: the
+// gateway's own limits are not to blame. What it did answer counts, so that the next try succeeds.
+func TestSlowServerIsCalledSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeServer()
+		who := basic(aliceKey)
+		s.viewers[who], s.members["vision"] = alice, visionPeople
+		s.entities[who+" vision"] = `{"name":"vision","isTeam":true}`
+		s.projects[who+" vision/p"] = project("p", "PRIVATE", s.entities[who+" vision"], ``)
+		d := directory(t, s)
+		p := principal(t, d, apiKey(aliceKey))
+		s.set(func(s *fakeServer) { s.delay = DefaultTimeout * 3 / 4 })
+		_, err := d.Facts(t.Context(), p, apiKey(aliceKey), "vision", "p")
+		told, _ := errors.AsType[*iam.Error](err)
+		if told == nil || told.Reason != ReasonUpstream || !strings.Contains(told.Message, "did not answer within 5s") {
+			t.Errorf("%v", err)
+		}
+		time.Sleep(told.RetryAfter + DefaultTimeout)
+		if f, err := d.Facts(t.Context(), p, apiKey(aliceKey), "vision", "p"); err != nil || !may(f, authz.RunWrite) {
+			t.Errorf("the next time: %v", err)
+		}
+	})
 }

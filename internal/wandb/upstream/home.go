@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -13,34 +12,27 @@ import (
 // home is the project that an opaque id belongs to.
 type home struct{ entity, project string }
 
-// homeQuestions ask where ids belong, for the sorts of which the SDK's own questions show how
-// (sdk-wire 4.4). Each has one root field, aliased to `it`. An artifact belongs to the project of its
-// sequence, wherever else it is linked.
+// homeQuestions ask where ids belong.
 func homeQuestions() map[wandb.IDType]*question {
-	const inSequence = `{ artifactSequence { project { name entity { name } } } }`
-	return map[wandb.IDType]*question{
-		wandb.IDArtifact: {wordings: []string{
-			`query GatewayHome($id: ID!) { it: artifact(id: $id) ` + inSequence + ` }`,
-		}},
-		wandb.IDCollection: {wordings: []string{
-			`query GatewayHome($id: ID!) { it: artifactCollection(id: $id) { project { name entity { name } } } }`,
-		}},
-		wandb.IDArtifactClient: {wordings: []string{
-			`query GatewayHome($id: ID!) { it: clientIDMapping(clientID: $id) { serverID } }`,
-		}},
+	questions := make(map[wandb.IDType]*question)
+	for _, t := range wandb.HomeQuestions() {
+		questions[t] = &question{wordings: []string{wandb.HomeQuestion(t)}}
 	}
+	return questions
 }
 
 // PlaceID finds the project of an opaque id by asking the server: with the administrator's key if
 // there is one, since a place is the same for everybody, else with the caller's credential c. It
-// says nothing about whether the caller may see it.
+// says nothing about whether the caller p may see it.
 //
 // It returns iam.KindNotFound with ReasonUnplaced when the server shows no such thing or has no way
 // to say, and iam.KindUnavailable when it does not answer.
-func (d *Directory) PlaceID(ctx context.Context, c iam.Credential, t wandb.IDType, id string) (entity, project string, err error) {
+func (d *Directory) PlaceID(ctx context.Context, p *iam.Principal, c iam.Credential, t wandb.IDType, id string) (entity, project string, err error) {
 	who := d.admin
 	if who.kind == askerNobody {
 		who = askerOf(c)
+	} else if p != nil {
+		who.behalf = p.Ref.ID
 	}
 	if _, ok := d.questions.homes[t]; !ok || id == "" || len(id) > maxNameBytes || who.kind == askerNobody {
 		return "", "", d.unplaced(t)
@@ -61,7 +53,7 @@ func (d *Directory) PlaceID(ctx context.Context, c iam.Credential, t wandb.IDTyp
 }
 
 func (d *Directory) askHome(ctx context.Context, who asker, t wandb.IDType, id string) (home, error) {
-	r, err := d.ask(ctx, who.credential, d.questions.homes[t], map[string]string{"id": id})
+	r, err := d.ask(ctx, who, d.questions.homes[t], map[string]string{"id": id})
 	switch {
 	case errors.Is(err, errRefused):
 		return home{}, d.refused(who, err)
@@ -77,45 +69,16 @@ func (d *Directory) askHome(ctx context.Context, who asker, t wandb.IDType, id s
 	case absent:
 		return home{}, d.unplaced(t)
 	}
-	var it struct {
-		ServerID         string          `json:"serverID"`
-		Project          json.RawMessage `json:"project"`
-		ArtifactSequence struct {
-			Project json.RawMessage `json:"project"`
-		} `json:"artifactSequence"`
-	}
-	if err := json.Unmarshal(raw, &it); err != nil {
+	read, err := wandb.ReadHome(t, raw)
+	switch {
+	case err != nil:
 		return home{}, d.unavailable("answered something unreadable about an id", err, 0)
+	case read.Artifact != "" && t != wandb.IDArtifact:
+		return d.askHome(ctx, who, wandb.IDArtifact, read.Artifact)
+	case read.Entity == "":
+		return home{}, d.unplaced(t)
 	}
-	if t == wandb.IDArtifactClient {
-		if it.ServerID == "" || len(it.ServerID) > maxNameBytes {
-			return home{}, d.unplaced(t)
-		}
-		return d.askHome(ctx, who, wandb.IDArtifact, it.ServerID)
-	}
-	return d.homeOf(t, it.Project, it.ArtifactSequence.Project)
-}
-
-// homeOf reads the first of the projects that is there.
-func (d *Directory) homeOf(t wandb.IDType, projects ...json.RawMessage) (home, error) {
-	for _, raw := range projects {
-		if isNull(raw) {
-			continue
-		}
-		var project struct {
-			Name   string `json:"name"`
-			Entity struct {
-				Name string `json:"name"`
-			} `json:"entity"`
-		}
-		if err := json.Unmarshal(raw, &project); err != nil {
-			return home{}, d.unavailable("answered something unreadable about an id", err, 0)
-		}
-		if project.Name != "" && project.Entity.Name != "" {
-			return home{entity: project.Entity.Name, project: project.Name}, nil
-		}
-	}
-	return home{}, d.unplaced(t)
+	return home{entity: read.Entity, project: read.Project}, nil
 }
 
 func (d *Directory) unplaced(t wandb.IDType) error {

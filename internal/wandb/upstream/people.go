@@ -55,7 +55,10 @@ func (t *accountType) UnmarshalJSON(b []byte) error {
 // askPeople asks for a team's member list; an empty one when the server does not tell. Errors are
 // iam.KindUnavailable.
 func (d *Directory) askPeople(ctx context.Context, who asker, team string) (people, error) {
-	r, err := d.ask(ctx, who.credential, &d.questions.people, map[string]string{"entity": team})
+	if d.questions.people.first() == len(peopleWordings)-1 {
+		return nil, nil // the server has just said that it tells nobody
+	}
+	r, err := d.ask(ctx, who, &d.questions.people, map[string]string{"entity": team})
 	switch {
 	case errors.Is(err, errTooLarge), errors.Is(err, errUnknownField), errors.Is(err, errForbidden), errors.Is(err, errNotFound):
 		return nil, nil // and will not the next time
@@ -80,7 +83,7 @@ func (d *Directory) askPeople(ctx context.Context, who asker, team string) (peop
 // may be closed, and the administrator.
 func (d *Directory) listAskers(who asker) []asker {
 	askers := make([]asker, 0, 2)
-	for _, a := range [...]asker{who, d.admin} {
+	for _, a := range [...]asker{who, d.adminFor(who)} {
 		if a.kind != askerNobody {
 			askers = append(askers, a)
 		}

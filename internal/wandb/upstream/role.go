@@ -53,7 +53,7 @@ func (d *Directory) role(ctx context.Context, who asker, p *iam.Principal, team 
 }
 
 func (d *Directory) askRole(ctx context.Context, who asker, username, team string) (iam.Role, error) {
-	r, err := d.ask(ctx, who.credential, &d.questions.members, map[string]string{"entity": team})
+	r, err := d.ask(ctx, who, &d.questions.members, map[string]string{"entity": team})
 	switch {
 	case errors.Is(err, errTooLarge), errors.Is(err, errUnknownField), errors.Is(err, errForbidden), errors.Is(err, errNotFound):
 		return "", nil // the server does not tell, and will not the next time

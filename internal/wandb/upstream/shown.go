@@ -96,7 +96,7 @@ func (d *Directory) look(ctx context.Context, who asker, p *iam.Principal, entit
 	}
 	a.value = s
 	if project != "" && s.project == nil && p != nil && d.admin.kind == askerAdmin {
-		if err := d.revealHidden(ctx, s, entity, project); err != nil {
+		if err := d.revealHidden(ctx, d.adminFor(who), s, entity, project); err != nil {
 			return answer[*shown]{err: err}
 		}
 	}
@@ -114,7 +114,7 @@ func (d *Directory) askShown(ctx context.Context, who asker, entity, project str
 	if project != "" {
 		q, variables["project"] = &d.questions.project, project
 	}
-	r, err := d.ask(ctx, who.credential, q, variables)
+	r, err := d.ask(ctx, who, q, variables)
 	switch {
 	case errors.Is(err, errRefused) && who.kind == askerNobody:
 		return &shown{}, nil // the server shows strangers nothing
@@ -186,8 +186,8 @@ func rootOf[T any](r reply, name string) (*T, error) {
 // revealHidden finds out with the administrator's key whether a project that the asker was not shown
 // is there all the same. Else a run could be created "in a new project" that is somebody's
 // restricted one.
-func (d *Directory) revealHidden(ctx context.Context, s *shown, entity, project string) error {
-	all, err := d.show(ctx, d.admin, nil, entity, project)
+func (d *Directory) revealHidden(ctx context.Context, admin asker, s *shown, entity, project string) error {
+	all, err := d.show(ctx, admin, nil, entity, project)
 	if err != nil {
 		return err
 	}

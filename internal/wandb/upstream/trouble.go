@@ -59,6 +59,15 @@ func (d *Directory) notAnswering(err error) error {
 	return d.unavailable("cannot be reached", err, 0)
 }
 
+// late is the 503 for a look-up that somebody cannot wait for any longer: another look-up, whose time is
+// up because the server takes so long, or a caller who went away.
+func (d *Directory) late(cause error) error {
+	if errors.Is(cause, context.DeadlineExceeded) {
+		return d.notAnswering(cause)
+	}
+	return d.busy(cause)
+}
+
 // busy is the 503 for a look-up that did not get its turn, or whose caller went away.
 func (d *Directory) busy(cause error) error {
 	return &iam.Error{

@@ -17,7 +17,6 @@
 package upstream
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -25,8 +24,6 @@ import (
 	"net/http"
 	"net/url"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 )
@@ -80,11 +77,11 @@ type Directory struct {
 	host     string
 	client   *http.Client
 	timeout  time.Duration
-	turns    *rate.Limiter
-	slots    chan struct{}
+	turns    *turns
 
 	viewers  *cache[*iam.Principal]
 	accounts *cache[accountType]
+	lists    *cache[struct{}]
 	shown    *cache[*shown]
 	roles    *cache[iam.Role]
 	people   *cache[*iam.Principal]
@@ -107,8 +104,7 @@ func New(c Config) (*Directory, error) {
 		host:         c.URL.Host,
 		client:       client(c),
 		timeout:      c.Timeout,
-		turns:        rate.NewLimiter(rate.Limit(c.LookupsPerSecond), c.LookupsPerSecond),
-		slots:        make(chan struct{}, c.Parallel),
+		turns:        newTurns(c.LookupsPerSecond, c.Parallel, c.Timeout),
 		seen:         newLastSeen(c.MaxEntries),
 		epochs:       newEpochs(),
 		questions:    newQuestions(),
@@ -117,7 +113,7 @@ func New(c Config) (*Directory, error) {
 		d.admin = askerOf(iam.Credential{Kind: iam.CredentialAPIKey, Secret: c.AdminKey})
 		d.admin.kind = askerAdmin
 	}
-	limits := bounds{clock: newClock(), hits: c.Hits, misses: c.Misses, timeout: c.Timeout, entries: c.MaxEntries, busy: d.busy}
+	limits := bounds{clock: newClock(), hits: c.Hits, misses: c.Misses, timeout: c.Timeout, entries: c.MaxEntries, busy: d.busy, late: d.late}
 	d.viewers = newCache[*iam.Principal](limits)
 	d.shown = newCache[*shown](limits)
 	d.roles = newCache[iam.Role](limits)
@@ -125,8 +121,13 @@ func New(c Config) (*Directory, error) {
 	d.homes = newCache[home](limits)
 	limits.hits, limits.misses = accountTTL, accountUntoldTTL
 	d.accounts = newCache[accountType](limits)
+	limits.hits, limits.misses = backoff, backoff // what they tell is remembered in accounts
+	d.lists = newCache[struct{}](limits)
 	return d, nil
 }
+
+// Hits is how long what the server said is believed.
+func (d *Directory) Hits() time.Duration { return d.shown.hits }
 
 // Close lets go of idle connections. Look-ups under way end within Config.Timeout.
 func (d *Directory) Close() error {
@@ -196,23 +197,12 @@ func client(c Config) *http.Client {
 			ForceAttemptHTTP2:   true,
 			MaxIdleConnsPerHost: c.Parallel,
 			IdleConnTimeout:     90 * time.Second,
+
+			MaxResponseHeaderBytes: maxHeaderBytes,
 		}
 	}
 	own.Jar = nil
 	own.Timeout = 0 // every look-up has a deadline of its own
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &own
-}
-
-// turn waits until the server may be asked once more. The returned function ends the turn.
-func (d *Directory) turn(ctx context.Context) (end func(), err error) {
-	if err := d.turns.Wait(ctx); err != nil {
-		return nil, d.busy(err)
-	}
-	select {
-	case d.slots <- struct{}{}:
-		return func() { <-d.slots }, nil
-	case <-ctx.Done():
-		return nil, d.busy(ctx.Err())
-	}
 }

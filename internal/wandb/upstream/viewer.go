@@ -11,9 +11,11 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 )
 
-// viewerWordings ask who holds the credential. All their fields stand in the SDK's own questions
-// (sdk-wire 7, 8).
+// viewerWordings ask who holds the credential. All their fields but one stand in the SDK's own questions
+// (sdk-wire 7, 8). No client is known to ask viewer for accountType: a server that does not know it there
+// is asked without it.
 var viewerWordings = []string{
+	`query GatewayViewer { viewer { id username email name admin entity deletedAt accountType teams { edges { node { name } } } } }`,
 	`query GatewayViewer { viewer { id username email name admin entity deletedAt teams { edges { node { name } } } } }`,
 	`query GatewayViewer { viewer { id username email name entity teams { edges { node { name } } } } }`,
 	`query GatewayViewer { viewer { id username entity teams { edges { node { name } } } } }`,
@@ -84,11 +86,14 @@ func askable(c iam.Credential) bool {
 
 func (d *Directory) viewerLook(c iam.Credential) func(context.Context) answer[*iam.Principal] {
 	return func(ctx context.Context) answer[*iam.Principal] {
-		p, err := d.askViewer(ctx, c)
+		who := askerOf(c)
+		was := d.viewers.last(who.digest)
+		who.strange = was == nil
+		p, told, err := d.askViewer(ctx, who)
 		soon := false
 		switch {
 		case err == nil:
-			account, settled := d.account(ctx, c, p)
+			account, settled := d.account(ctx, c, p, told)
 			if account == accountService {
 				p = asServiceAccount(p)
 			}
@@ -96,7 +101,7 @@ func (d *Directory) viewerLook(c iam.Credential) func(context.Context) answer[*i
 			d.seen.add(p)
 		case definite(err):
 			// Upload tickets of theirs stop as well. Another credential of theirs brings them back.
-			if was := d.viewers.last(digestOfCredential(c)); was != nil {
+			if was != nil {
 				d.seen.drop(was.Ref)
 				d.seen.drop(judged(was).Ref) // from before it was known what they are
 			}
@@ -105,28 +110,29 @@ func (d *Directory) viewerLook(c iam.Credential) func(context.Context) answer[*i
 	}
 }
 
-func (d *Directory) askViewer(ctx context.Context, c iam.Credential) (*iam.Principal, error) {
-	r, err := d.ask(ctx, c, &d.questions.viewer, nil)
+// askViewer returns who holds the credential, and what sort of account viewer itself calls them.
+func (d *Directory) askViewer(ctx context.Context, who asker) (*iam.Principal, accountType, error) {
+	r, err := d.ask(ctx, who, &d.questions.viewer, nil)
 	switch {
 	case errors.Is(err, errRefused):
-		return nil, d.unknown(err)
+		return nil, accountUntold, d.unknown(err)
 	case errors.Is(err, errForbidden):
-		return nil, d.forbidden(err)
+		return nil, accountUntold, d.forbidden(err)
 	case errors.Is(err, errNotFound):
-		return nil, d.unavailable("has no /graphql; `directory wandb` must name a W&B server", err, 0)
+		return nil, accountUntold, d.unavailable("has no /graphql; `directory wandb` must name a W&B server", err, 0)
 	case err != nil:
-		return nil, err
+		return nil, accountUntold, err
 	}
 	v, err := viewerOf(r)
 	switch {
 	case err != nil:
-		return nil, d.unavailable("answered only half of who is calling", err, 0)
+		return nil, accountUntold, d.unavailable("answered only half of who is calling", err, 0)
 	case v == nil:
-		return nil, d.unknown(nil)
+		return nil, accountUntold, d.unknown(nil)
 	case v.deleted():
-		return nil, d.deactivated()
+		return nil, accountUntold, d.deactivated()
 	}
-	return v.toPrincipal(d.organization), nil
+	return v.toPrincipal(d.organization), v.Account, nil
 }
 
 // viewer is what the server says of who holds a credential.
@@ -138,6 +144,7 @@ type viewer struct {
 	Admin     bool            `json:"admin"`
 	Entity    string          `json:"entity"`
 	DeletedAt json.RawMessage `json:"deletedAt"`
+	Account   accountType     `json:"accountType"`
 	Teams     *struct {
 		Edges []struct {
 			Node struct {
@@ -156,7 +163,10 @@ func viewerOf(r reply) (*viewer, error) {
 	}
 	failure := r.errorIn("viewer")
 	if isNull(raw) {
-		return nil, failure // null with an error is a failure, null alone is nobody
+		if r.unauthenticated() {
+			return nil, nil
+		}
+		return nil, failure // null with any other error is a failure, null alone is nobody
 	}
 	var v viewer
 	if err := json.Unmarshal(raw, &v); err != nil {

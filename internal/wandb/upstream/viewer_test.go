@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -137,6 +139,11 @@ var answers = []struct {
 	{"401", status(401, `{"errors":[{"message":"unauthenticated"}]}`), iam.KindUnauthenticated, ReasonUnknown, "WANDB_API_KEY", 0},
 	{"401 with HTML", status(401, `<html>`), iam.KindUnauthenticated, ReasonUnknown, "", 0},
 	{"viewer null", status(200, `{"data":{"viewer":null}}`), iam.KindUnauthenticated, ReasonUnknown, "", 0},
+	{"viewer null, nobody signed in", status(200, `{"data":{"viewer":null},"errors":[{"message":"user is not logged in","path":["viewer"],"extensions":{"code":"PERMISSION_ERROR"}}]}`), iam.KindUnauthenticated, ReasonUnknown, "", 0},
+	{"viewer null, unauthenticated", status(200, `{"data":{"viewer":null},"errors":[{"message":"no","extensions":{"code":"UNAUTHENTICATED"}}]}`), iam.KindUnauthenticated, ReasonUnknown, "", 0},
+	{"as plain text", typed("text/plain; charset=utf-8", status(200, `{"data":{"viewer":null}}`)), iam.KindUnauthenticated, ReasonUnknown, "", 0},
+	{"as GraphQL's own type", typed("application/graphql-response+json", status(200, `{"data":{"viewer":null}}`)), iam.KindUnauthenticated, ReasonUnknown, "", 0},
+	{"compressed", zipped(`{"data":{"viewer":null}}`), iam.KindUnauthenticated, ReasonUnknown, "", 0},
 	{"deleted person", status(200, `{"data":{"viewer":{"id":"1","username":"eve","deletedAt":"2026-01-01T00:00:00Z"}}}`), iam.KindUnauthenticated, ReasonDeactivated, "deleted", 0},
 	{"403 of the server", status(403, `{"errors":[{"message":"locked"}]}`), iam.KindDenied, ReasonForbidden, "refuses", 0},
 
@@ -152,6 +159,15 @@ var answers = []struct {
 	{"503 with NaN", wait("NaN", status(503, ``)), iam.KindUnavailable, ReasonUpstream, "", shortWait},
 	{"500 with a viewer null", status(500, `{"data":{"viewer":null}}`), iam.KindUnavailable, ReasonUpstream, "status 500", shortWait},
 	{"redirect", redirect("https://elsewhere.test/login"), iam.KindUnavailable, ReasonUpstream, "redirect", shortWait},
+	{"as a page", typed("text/html; charset=utf-8", status(200, `{"data":{"viewer":null}}`)), iam.KindUnavailable, ReasonUpstream, "not a GraphQL answer", shortWait},
+	{"as a broken type", typed("json;=", status(200, `{"data":{"viewer":null}}`)), iam.KindUnavailable, ReasonUpstream, "", shortWait},
+	{"a person, as a page", typed("text/html", status(200, `{"data":{"viewer":{"id":"1","username":"eve"}}}`)), iam.KindUnavailable, ReasonUpstream, "", shortWait},
+	{"403 as a page", typed("text/html", status(403, `{"errors":[{"message":"locked"}]}`)), iam.KindUnavailable, ReasonUpstream, "", shortWait},
+	{"viewer null, one of two errors says why", status(200, `{"data":{"viewer":null},"errors":[{"message":"user is not logged in"},{"message":"timeout"}]}`), iam.KindUnavailable, ReasonUpstream, "", shortWait},
+	{"compressed a thousandfold", zipped(`{"data":{"viewer":{"id":"1","name":"` + strings.Repeat("x", 64<<20) + `"}}}`), iam.KindUnavailable, ReasonUpstream, "larger than 1 MiB", shortWait},
+	{"said to be compressed", encoded("gzip", status(200, `{"data":{"viewer":null}}`)), iam.KindUnavailable, ReasonUpstream, "", shortWait},
+	{"compressed in another way", encoded("br", status(200, "\x8b\x0b\x80{}\x03")), iam.KindUnavailable, ReasonUpstream, "", shortWait},
+	{"a header without end", wait(strings.Repeat("9", 2*maxHeaderBytes), status(200, `{"data":{"viewer":null}}`)), iam.KindUnavailable, ReasonUpstream, "cannot be reached", shortWait},
 	{"HTML sign-in page", status(200, `<!doctype html><title>Sign in</title>`), iam.KindUnavailable, ReasonUpstream, "must name a W&B server", shortWait},
 	{"nothing", status(200, ``), iam.KindUnavailable, ReasonUpstream, "", shortWait},
 	{"half JSON", status(200, `{"data":{"viewer":{"id":"VXNlcjox","usern`), iam.KindUnavailable, ReasonUpstream, "", shortWait},
@@ -174,6 +190,13 @@ var answers = []struct {
 		w.(http.Flusher).Flush()
 		panic(http.ErrAbortHandler)
 	}, iam.KindUnavailable, ReasonUpstream, "cannot be reached", shortWait},
+	{"a byte at a time", func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			w.Write([]byte(" "))
+			w.(http.Flusher).Flush()
+			time.Sleep(5 * time.Millisecond)
+		}
+	}, iam.KindUnavailable, ReasonUpstream, "did not answer within", shortWait},
 	{"slower than the timeout", func(_ http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body) // a server notices that the client left once it has read the body
 		<-r.Context().Done()
@@ -192,6 +215,29 @@ func wait(value string, next http.HandlerFunc) http.HandlerFunc {
 		w.Header().Set("Retry-After", value)
 		next(w, r)
 	}
+}
+
+func typed(contentType string, next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		next(w, r)
+	}
+}
+
+func encoded(encoding string, next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Encoding", encoding)
+		next(w, r)
+	}
+}
+
+// zipped answers in gzip, which the client asks for by itself.
+func zipped(body string) http.HandlerFunc {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	z.Write([]byte(body))
+	z.Close()
+	return encoded("gzip", typed("application/json", status(200, b.String())))
 }
 
 func redirect(to string) http.HandlerFunc {
@@ -272,7 +318,7 @@ func TestServersOfAnotherAgeAreAskedForLess(t *testing.T) {
 			if _, err := d.PrincipalByCredential(t.Context(), apiKey(key)); err != nil {
 				t.Fatal(err)
 			}
-			if got, want := s.count("GatewayViewer"), 2+i; got != want {
+			if got, want := s.count("GatewayViewer"), 3+i; got != want {
 				t.Errorf("asked %d times after key %d, want %d: the working wording is kept", got, i, want)
 			}
 		}
@@ -282,8 +328,8 @@ func TestServersOfAnotherAgeAreAskedForLess(t *testing.T) {
 		if _, err := d.PrincipalByCredential(t.Context(), apiKey(aliceKey)); err != nil {
 			t.Fatal(err)
 		}
-		if got := s.count("deletedAt"); got != 2 {
-			t.Errorf("the full wording was tried %d times, want 2", got)
+		if got := s.count("deletedAt"); got != 3 {
+			t.Errorf("the full wordings were tried %d times, want 3", got)
 		}
 	})
 }
@@ -428,30 +474,51 @@ func TestFailureExtendsNothing(t *testing.T) {
 	})
 }
 
+// Ten thousand people of a hundred teams come at the same moment, each with two requests. The server is
+// asked once for each key, and beside that a few times for each team's list.
 func TestManyFirstRequestsCauseOneLookupPerKey(t *testing.T) {
-	const keys, requests = 10_000, 2
-	s := newFakeServer()
+	const keys, requests, teams = 10_000, 2, 100
 	key := func(i int) string { return fmt.Sprintf("local-%040x", i) }
-	for i := range keys {
-		s.viewers[basic(key(i))] = fmt.Sprintf(`{"id":"User:%d","username":"user-%d","teams":{"edges":[]}}`, i, i)
-	}
-	d := directory(t, s, func(c *Config) { c.Timeout = time.Minute })
-	var wg sync.WaitGroup
-	var wrong atomic.Int64
-	for i := range keys * requests {
-		wg.Go(func() {
-			p, err := d.PrincipalByCredential(t.Context(), apiKey(key(i%keys)))
-			if err != nil || p.Username != fmt.Sprintf("user-%d", i%keys) {
-				wrong.Add(1)
+	for name, tt := range map[string]struct {
+		lacks  string
+		viewer int // look-ups beside one for each key
+	}{
+		"server that tells all": {"nothing", 0},
+		"server of less":        {"accountType", 2 * DefaultParallel},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newFakeServer()
+			s.lacks = []string{tt.lacks}
+			lists := make([]strings.Builder, teams)
+			for i := range keys {
+				s.viewers[basic(key(i))] = fmt.Sprintf(`{"id":"User:%d","username":"user-%d","teams":{"edges":[{"node":{"name":"team-%d"}}]}}`, i, i, i%teams)
+				fmt.Fprintf(&lists[i%teams], `{"username":"user-%d","accountType":"MEMBER"},`, i)
+			}
+			for i := range lists {
+				s.members[fmt.Sprintf("team-%d", i)] = "[" + strings.TrimSuffix(lists[i].String(), ",") + "]"
+			}
+			d := directory(t, s, func(c *Config) { c.Timeout = time.Minute })
+			var wg sync.WaitGroup
+			var wrong atomic.Int64
+			for i := range keys * requests {
+				wg.Go(func() {
+					p, err := d.PrincipalByCredential(t.Context(), apiKey(key(i%keys)))
+					if err != nil || p.Username != fmt.Sprintf("user-%d", i%keys) {
+						wrong.Add(1)
+					}
+				})
+			}
+			wg.Wait()
+			if n := wrong.Load(); n != 0 {
+				t.Errorf("%d requests failed or got somebody else", n)
+			}
+			if n := s.count("GatewayViewer"); n < keys || n > keys+tt.viewer {
+				t.Errorf("%d look-ups for %d keys", n, keys)
+			}
+			if n := s.count("GatewayPeople"); n > 3*teams {
+				t.Errorf("%d questions about the members of %d teams", n, teams)
 			}
 		})
-	}
-	wg.Wait()
-	if n := wrong.Load(); n != 0 {
-		t.Errorf("%d requests failed or got somebody else", n)
-	}
-	if n := s.count("GatewayViewer"); n != keys {
-		t.Errorf("%d look-ups for %d keys", n, keys)
 	}
 }
 

@@ -1,4 +1,6 @@
-package embedded
+// Package watch tells everyone who watches a store what was committed to it, for every backend: it
+// keeps a bounded queue for each receiver, and a slow one gets a Gap.
+package watch
 
 import (
 	"context"
@@ -12,14 +14,14 @@ import (
 // maxQueuedKeys bounds what waits for one slow watcher; beyond it the watcher gets a Gap.
 const maxQueuedKeys = store.MaxWrites
 
-// watchers tells everyone who watches what was committed. Its zero value is ready.
-type watchers struct {
+// Watchers are those who watch. The zero value is ready.
+type Watchers struct {
 	mu      sync.Mutex
 	all     map[*watcher]struct{}
 	running sync.WaitGroup
 }
 
-// watcher is one Watch: a queue that publish fills and a goroutine empties.
+// watcher is one Watch: a queue that Publish fills and a goroutine empties.
 type watcher struct {
 	prefix string
 	news   chan struct{} // of capacity 1: something was queued
@@ -29,8 +31,9 @@ type watcher struct {
 	queued int // keys in queue
 }
 
-// add starts watching until ctx ends or closing is closed.
-func (ws *watchers) add(ctx context.Context, prefix string, closing <-chan struct{}) <-chan store.Change {
+// Add starts watching the keys under prefix until ctx ends or closing is closed; then the channel is
+// closed.
+func (ws *Watchers) Add(ctx context.Context, prefix string, closing <-chan struct{}) <-chan store.Change {
 	w := &watcher{prefix: prefix, news: make(chan struct{}, 1)}
 	changes := make(chan store.Change)
 	ws.mu.Lock()
@@ -47,17 +50,24 @@ func (ws *watchers) add(ctx context.Context, prefix string, closing <-chan struc
 	return changes
 }
 
-func (ws *watchers) remove(w *watcher) {
+func (ws *Watchers) remove(w *watcher) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	delete(ws.all, w)
 }
 
-// wait returns when every watcher has ended.
-func (ws *watchers) wait() { ws.running.Wait() }
+// Len returns how many watch.
+func (ws *Watchers) Len() int {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	return len(ws.all)
+}
 
-// publish queues a change for whom it concerns, and never waits for them.
-func (ws *watchers) publish(change store.Change) {
+// Wait returns when every watcher has ended.
+func (ws *Watchers) Wait() { ws.running.Wait() }
+
+// Publish queues a change for whom it concerns, and never waits for them.
+func (ws *Watchers) Publish(change store.Change) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for w := range ws.all {
