@@ -115,8 +115,8 @@ type Config struct {
 	// ForwardTelemetry lets /sdk/otel pass instead of answering 404.
 	ForwardTelemetry bool
 	// Shadow decides and reports, but refuses nothing that a decision or an unknown credential
-	// would refuse. Malformed requests are refused all the same, and so is administration that the
-	// upstream would carry out on somebody else's account.
+	// would refuse. Malformed requests are refused all the same, and so are administration that the
+	// upstream would carry out on somebody else's account, and what another site made a browser send.
 	Shadow bool
 
 	// SignIn says that the gateway signs people in at a browser; nil if it does not.
