@@ -217,7 +217,7 @@ func (c *Cache) Stats() Stats {
 }
 
 func (c *Cache) hash(key string) uint64        { return maphash.String(c.recordSeed, key) }
-func (c *Cache) derivedHash(key string) uint64 { return maphash.String(c.derivedSeed, key) }
+func (c *Cache) derivedHash(key []byte) uint64 { return maphash.Bytes(c.derivedSeed, key) }
 
 // dropAll makes every value read so far unreachable.
 func (c *Cache) dropAll() {
