@@ -38,7 +38,7 @@ const (
 	// invents keys pushes out inventions only (threats K08).
 	negativeShare = 16
 	// bytesPerCounter sizes the admission sketch: one counter for every entry of this size.
-	bytesPerCounter = 256
+	bytesPerCounter = 1024
 	// closingGrace is how long look-ups that began before Close may still use the memory that
 	// Close gives back.
 	closingGrace = time.Second

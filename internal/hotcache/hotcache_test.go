@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -186,15 +187,34 @@ func TestEqualHashes(t *testing.T) {
 	commit(t, c, put("acme/a", "1"), put("acme/b", "2"))
 	wantText(t, c, "acme/a", "1")
 	c.settle()
-	e, ok := c.kept.Get(c.hash("acme/a"))
-	if !ok {
+	if find(c, c.hash("acme/a"), "acme/a", false) == nil {
 		t.Fatal("nothing was kept")
 	}
 	if found := find(c, c.hash("acme/a"), "acme/b", false); found != nil {
-		t.Errorf("the entry of %q answers for another key", e.key)
+		t.Error("the entry of a key answers for another")
 	}
 	if found := find(c, c.hash("acme/a"), "acme/a", true); found != nil {
 		t.Error("the entry of a record answers for a derived value")
+	}
+}
+
+// TestNames: a key is compared as a whole, whether it lies in the entry or apart. One that is too long for
+// the entry, and begins with or is an empty one, is none of a short one.
+func TestNames(t *testing.T) {
+	keys := []string{""}
+	for _, n := range []int{1, nameInline - 1, nameInline, nameInline + 1, 2 * nameInline, 255, 256, 256 + nameInline, 1000} {
+		equal := strings.Repeat("k", n)
+		keys = append(keys, equal, equal[:n-1]+"x", "x"+equal[1:])
+	}
+	keys = append(keys, "\x00", "k\x00", strings.Repeat("k", nameInline-1)+"\x00")
+	keys = slices.Compact(slices.Sorted(slices.Values(keys)))
+	for _, key := range keys {
+		n := newName(key)
+		for _, other := range keys {
+			if text, bytes := nameIs(&n, other), nameIs(&n, []byte(other)); text != (key == other) || bytes != text {
+				t.Errorf("%d bytes %.60q and %d bytes %.60q: equal %t, %t", len(key), key, len(other), other, text, bytes)
+			}
+		}
 	}
 }
 

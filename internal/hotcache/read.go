@@ -26,7 +26,7 @@ const (
 // entry is something that was read, with the stamps under which it holds. Nobody changes it once it
 // was returned.
 type entry struct {
-	key     string
+	name    name
 	value   any
 	err     error
 	stamps  stamps
@@ -36,7 +36,7 @@ type entry struct {
 
 // cost sets the estimate of what the entry takes, with so much of values.
 func (e *entry) cost(values int64) {
-	e.bytes = uint32(min(entryBytes+int64(len(e.key))+8*int64(len(e.stamps.more))+values, math.MaxUint32))
+	e.bytes = uint32(min(entryBytes+int64(len(e.name.long))+8*int64(len(e.stamps.more))+values, math.MaxUint32))
 }
 
 // Read returns the record under key, decoded. It remembers in v that the record was read, whether
@@ -57,7 +57,7 @@ func Read[T any](ctx context.Context, v *View, key string, decode func(store.Rec
 		e = c.fly(ctx, hash, key, false, func() *entry { return load(ctx, c, hash, key, decode) })
 	}
 	v.note(e)
-	return open[T](e)
+	return open[T](e, key)
 }
 
 // ReadUnkept is Read for records of which one derived value is made and nothing else: the value is
@@ -70,7 +70,7 @@ func ReadUnkept[T any](ctx context.Context, v *View, key string, decode func(sto
 	e := load(ctx, v.cache, v.cache.hash(key), key, decode)
 	v.note(e)
 	v.unkept += int64(e.bytes) - entryBytes
-	return open[T](e)
+	return open[T](e, key)
 }
 
 // Derived returns the value that build makes of records it reads through the View it is given, and
@@ -94,27 +94,27 @@ func Derived[T any](ctx context.Context, v *View, key []byte, build func(context
 		e = c.fly(ctx, hash, key, true, func() *entry { return derive(ctx, c, key, build) })
 	}
 	v.note(e)
-	return open[T](e)
+	return open[T](e, key)
 }
 
-// open returns what is in an entry.
-func open[T any](e *entry) (value T, err error) {
+// open returns what is in the entry of a key.
+func open[T any, K string | []byte](e *entry, key K) (value T, err error) {
 	if e.err != nil {
 		return value, e.err
 	}
 	value, ok := e.value.(T)
 	if !ok {
-		return value, fmt.Errorf("hotcache: %q was read as %T before, and now as %T", e.key, e.value, value)
+		return value, fmt.Errorf("hotcache: %q was read as %T before, and now as %T", key, e.value, value)
 	}
 	return value, nil
 }
 
 // find returns the entry under key if there is one that still holds.
 func find[K string | []byte](c *Cache, hash uint64, key K, derived bool) *entry {
-	if e, ok := c.kept.Get(hash); ok && e.derived == derived && e.key == string(key) && c.stripes.current(&e.stamps) {
+	if e, ok := c.kept.Get(hash); ok && e.derived == derived && nameIs(&e.name, key) && c.stripes.current(&e.stamps) {
 		return e
 	}
-	if e, ok := c.missing.Get(hash); ok && e.derived == derived && e.key == string(key) && c.stripes.current(&e.stamps) {
+	if e, ok := c.missing.Get(hash); ok && e.derived == derived && nameIs(&e.name, key) && c.stripes.current(&e.stamps) {
 		return e
 	}
 	return nil
@@ -124,11 +124,11 @@ func find[K string | []byte](c *Cache, hash uint64, key K, derived bool) *entry 
 // before it is used: what was cached from before that revision has become unreachable by then.
 func load[T any](ctx context.Context, c *Cache, hash uint64, key string, decode func(store.Record) (T, error)) *entry {
 	if store.Space(key) != c.space {
-		return &entry{key: key, err: fmt.Errorf("hotcache: key %q is not of space %q", key, c.space)}
+		return &entry{err: fmt.Errorf("hotcache: key %q is not of space %q", key, c.space)}
 	}
 	var e *entry
 	for range attempts {
-		e = &entry{key: key}
+		e = &entry{name: newName(key)}
 		e.stamps.add(c.stripes.take(hash))
 		e.cost(0)
 		record, err := c.get(ctx, key)
@@ -179,7 +179,7 @@ func (c *Cache) get(ctx context.Context, key string) (store.Record, error) {
 
 // derive builds a value from records of one revision.
 func derive[T any](ctx context.Context, c *Cache, key string, build func(context.Context, *View) (T, error)) *entry {
-	e := &entry{key: key, derived: true}
+	e := &entry{name: newName(key), derived: true}
 	for range attempts {
 		v := &View{cache: c, entry: e}
 		value, err := build(ctx, v)
