@@ -86,6 +86,7 @@ type Cache struct {
 
 	recordSeed, derivedSeed maphash.Seed
 
+	front   front // of what is in kept
 	kept    *ristretto.Cache[uint64, *entry]
 	missing *ristretto.Cache[uint64, *entry]
 
@@ -111,7 +112,7 @@ func New(cfg Config) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err := newMemory(cfg.MaxBytes - cfg.MaxBytes/negativeShare)
+	kept, err := newMemory(cfg.MaxBytes - cfg.MaxBytes/negativeShare - cfg.MaxBytes/frontShare)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +124,7 @@ func New(cfg Config) (*Cache, error) {
 	c := &Cache{
 		store: cfg.Store, space: cfg.Space, head: store.RevisionKey(cfg.Space),
 		recordSeed: maphash.MakeSeed(), derivedSeed: maphash.MakeSeed(),
-		kept: kept, missing: missing,
+		front: newFront(cfg.MaxBytes / frontShare), kept: kept, missing: missing,
 	}
 	c.progress.init()
 	c.flights.init()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -137,6 +138,43 @@ func TestMemoryIsBounded(t *testing.T) {
 	c.settle()
 	if free := c.kept.RemainingCost(); free < 0 {
 		t.Errorf("the records take %d bytes more than they may", -free)
+	}
+}
+
+// TestFrontIsBounded: what is looked for first is an addition to what is kept, and must not be a large one.
+func TestFrontIsBounded(t *testing.T) {
+	for _, maxBytes := range []int64{MinMaxBytes, MinMaxBytes + 1, DefaultMaxBytes, 1 << 40} {
+		f := newFront(maxBytes / frontShare)
+		if n := int64(len(f.slots)); n < 1 || n > maxFrontSlots || n*frontEntry > maxBytes/frontShare {
+			t.Errorf("%d bytes: %d slots", maxBytes, n)
+		}
+		f.slot(0)
+		f.slot(math.MaxUint64) // the last one
+	}
+	s := newFake()
+	s.silent.Store(true) // or changes that are told late cost a read
+	c := newCache(t, s)
+	for key, size := range map[string]int{"acme/small": 100, "acme/large": frontEntry} {
+		commit(t, c, put(key, strings.Repeat("v", size)))
+		for range 3 {
+			wantText(t, c, key, strings.Repeat("v", size))
+			c.settle()
+		}
+		if inFront := c.front.slot(c.hash(key)).Load() != nil; inFront != (size < frontEntry) {
+			t.Errorf("%s, in front: %t", key, inFront)
+		}
+	}
+}
+
+// TestMissingStaysOutOfFront: keys that somebody invents take no place of those that exist (threats K08).
+func TestMissingStaysOutOfFront(t *testing.T) {
+	c := newCache(t, newFake())
+	for range 3 {
+		wantMissing(t, c, "acme/invented")
+		c.settle()
+	}
+	if c.front.slot(c.hash("acme/invented")).Load() != nil {
+		t.Error("what is not there is in front")
 	}
 }
 

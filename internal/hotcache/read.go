@@ -111,13 +111,28 @@ func open[T any, K string | []byte](e *entry, key K) (value T, err error) {
 
 // find returns the entry under key if there is one that still holds.
 func find[K string | []byte](c *Cache, hash uint64, key K, derived bool) *entry {
-	if e, ok := c.kept.Get(hash); ok && e.derived == derived && nameIs(&e.name, key) && c.stripes.current(&e.stamps) {
+	slot := c.front.slot(hash)
+	if e := slot.Load(); e != nil && holds(c, e, key, derived) {
+		if c.front.counts() {
+			c.kept.Get(hash)
+		}
 		return e
 	}
-	if e, ok := c.missing.Get(hash); ok && e.derived == derived && nameIs(&e.name, key) && c.stripes.current(&e.stamps) {
+	if e, ok := c.kept.Get(hash); ok && holds(c, e, key, derived) {
+		if e.bytes <= frontEntry {
+			slot.Store(e)
+		}
+		return e
+	}
+	if e, ok := c.missing.Get(hash); ok && holds(c, e, key, derived) {
 		return e
 	}
 	return nil
+}
+
+// holds reports whether an entry is that of a key, and nothing of it has changed.
+func holds[K string | []byte](c *Cache, e *entry, key K, derived bool) bool {
+	return e.derived == derived && nameIs(&e.name, key) && c.stripes.current(&e.stamps)
 }
 
 // load reads a record from the store. The stamp is taken first, and the record's revision awaited
