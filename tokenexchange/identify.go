@@ -8,7 +8,6 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/hotcache"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/jws"
-	"github.com/wandb-gateway/wandb-gateway/internal/store"
 )
 
 // rounds bounds how often a token is judged anew because something it rests on changed meanwhile.
@@ -59,12 +58,10 @@ func (s *Service) identify(ctx context.Context, v *hotcache.View, token iam.Secr
 	if err := p.within(s.Now()); err != nil {
 		return nil, p, p.ended(err)
 	}
-	principal, err := s.Directory.PrincipalIn(ctx, v, p.principal)
+	principal := p.holder
 	switch {
-	case errors.Is(err, store.ErrNotFound) || iam.KindOf(err) == iam.KindUnauthenticated:
+	case principal == nil:
 		return nil, p, p.ended(reject(ReasonSubject, "whom it stands for was deleted"))
-	case err != nil:
-		return nil, p, unreachable(err)
 	case !principal.Active:
 		return nil, p, directory.Deactivated(principal)
 	case !p.access && principal.OrganizationScoped():

@@ -44,10 +44,12 @@ func reject(reason iam.Reason, message string) error {
 	return rejection{&iam.Error{Kind: iam.KindUnauthenticated, Reason: reason, Message: message}}
 }
 
-// proof is what a token proves, as far as it does not depend on the clock and on the principal's
-// present state.
+// proof is what a token proves, as far as it does not depend on the clock.
 type proof struct {
 	principal iam.PrincipalRef
+	// holder is the principal as it is now; nil if it was deleted. Whether it is active, and of which
+	// epoch, is for identify to say.
+	holder *iam.Principal
 	// access says that it is an access token of ours, with the epoch of its principal.
 	access bool
 	epoch  uint64
@@ -79,16 +81,24 @@ func (p *proof) within(now time.Time) error {
 	return nil
 }
 
-// prove returns what a token proves. The answer is remembered until something it rests on changes: the
-// keys of an issuer or of the gateway, the trusted issuers, the mapping of the subject, a revocation.
+// prove returns what a token proves, and for whom. The answer is remembered until something it rests on
+// changes: the keys of an issuer or of the gateway, the trusted issuers, the mapping of the subject, a
+// revocation, the principal.
 func (s *Service) prove(ctx context.Context, v *hotcache.View, token iam.Secret) (*proof, error) {
+	text := s.texts.Get().(*[]byte)
+	defer s.texts.Put(text)
 	for range rounds {
 		generation := s.KeySets.generation()
-		p, err := hotcache.Derived(ctx, v, s.proofKey(token, generation), func(ctx context.Context, v *hotcache.View) (*proof, error) {
+		*text = s.proofKey(*text, token, generation)
+		p, err := hotcache.Derived(ctx, v, *text, func(ctx context.Context, v *hotcache.View) (*proof, error) {
 			p, err := s.examine(ctx, v, token, func(string, string) {})
 			if s.KeySets.generation() != generation && iam.KindOf(err) != iam.KindUnavailable {
 				return nil, errOtherKeys
 			}
+			if err != nil {
+				return nil, err
+			}
+			p.holder, err = s.holder(ctx, v, p.principal)
 			return p, err
 		})
 		if !errors.Is(err, errOtherKeys) {
@@ -103,18 +113,26 @@ func (s *Service) prove(ctx context.Context, v *hotcache.View, token iam.Secret)
 // them, and a proof made with that key would count again.
 var errOtherKeys = iam.Unavailable("the keys of an issuer changed at this moment: try again", nil)
 
-// proofKey names what is remembered of a token: by its hash, so that no token lies in memory.
-func (s *Service) proofKey(token iam.Secret, generation uint64) string {
-	text := s.texts.Get().(*[]byte)
-	defer s.texts.Put(text)
-	*text = append((*text)[:0], token.Reveal()...)
-	sum := sha256.Sum256(*text)
-	clear(*text) // no copy of the token stays behind in the pool
-	key := append((*text)[:0], s.epoch...)
-	key = binary.BigEndian.AppendUint64(key, generation)
-	key = append(key, sum[:]...)
-	*text = key
-	return string(key)
+// proofKey writes over text what names the memory of a token: its hash, so that no token lies in memory.
+func (s *Service) proofKey(text []byte, token iam.Secret, generation uint64) []byte {
+	text = append(text[:0], token.Reveal()...)
+	sum := sha256.Sum256(text)
+	clear(text) // no copy of the token stays behind in the pool
+	text = append(text[:0], s.epoch...)
+	text = binary.BigEndian.AppendUint64(text, generation)
+	return append(text, sum[:]...)
+}
+
+// holder returns the principal that a token stands for, nil if it was deleted.
+func (s *Service) holder(ctx context.Context, v *hotcache.View, ref iam.PrincipalRef) (*iam.Principal, error) {
+	p, err := s.Directory.PrincipalIn(ctx, v, ref)
+	switch {
+	case errors.Is(err, store.ErrNotFound) || iam.KindOf(err) == iam.KindUnauthenticated:
+		return nil, nil
+	case err != nil:
+		return nil, unreachable(err)
+	}
+	return p, nil
 }
 
 // examine makes the checks, one after the other, and notes each that was passed. Cheap ones come first.

@@ -84,8 +84,9 @@ type Directory struct {
 	check        func(ctx context.Context, issuer, subject string, claims map[string]string) error // may be nil
 	now          func() time.Time
 	names        names
-	macs         sync.Pool     // of *macState
-	lookups      sync.Pool     // of *principalLookup
+	hmacKey      [32]byte
+	owners       sync.Pool     // of *ownerLookup
+	principals   sync.Pool     // of *principalLookup
 	targets      sync.Pool     // of *targetLookup
 	turn         chan struct{} // held by the one change among those that were beaten that is decided now
 }
@@ -117,11 +118,12 @@ func New(c Config) (*Directory, error) {
 		settings:     c.Settings,
 		check:        c.CheckFederation,
 		now:          c.Now,
+		hmacKey:      c.HMACKey,
 		names:        newNames(c.Space, c.Organization, c.Settings),
 		turn:         make(chan struct{}, 1),
 	}
-	d.macs.New = func() any { return &macState{mac: hmac.New(sha256.New, c.HMACKey[:])} }
-	d.lookups.New = func() any { return newPrincipalLookup(d) }
+	d.owners.New = func() any { return newOwnerLookup(d) }
+	d.principals.New = func() any { return newPrincipalLookup(d) }
 	d.targets.New = func() any { return newTargetLookup(d) }
 	return d, nil
 }
@@ -143,21 +145,23 @@ type macState struct {
 	sum  [sha256.Size]byte
 }
 
-// keyRecordOf returns the name of an API key's record: its HMAC. Looking it up by equality leaks
-// nothing about keys, because who does not know HMACKey cannot steer the hash.
-func (d *Directory) keyRecordOf(key iam.Secret) string {
-	m := d.macs.Get().(*macState)
+// read sets m.sum to the HMAC of an API key. Looking keys up by it leaks nothing about them, because
+// who does not know HMACKey cannot steer the hash.
+func (m *macState) read(key iam.Secret) {
 	m.text = append(m.text[:0], key.Reveal()...)
 	m.mac.Reset()
 	m.mac.Write(m.text)
 	m.mac.Sum(m.sum[:0])
 	clear(m.text) // no copy of the key stays behind in the pool
-	m.text = append(m.text[:0], d.names.key...)
-	m.text = hex.AppendEncode(m.text, m.sum[:])
-	name := string(m.text)
-	d.macs.Put(m)
-	return name
 }
 
-// hashOf returns the HMAC in a key's record name, as the indexes of keys have it.
-func (d *Directory) hashOf(record string) string { return record[len(d.names.key):] }
+func (d *Directory) newMacState() macState {
+	return macState{mac: hmac.New(sha256.New, d.hmacKey[:])}
+}
+
+// hashOf returns the HMAC of an API key as records' names have it.
+func (d *Directory) hashOf(key iam.Secret) string {
+	m := d.newMacState()
+	m.read(key)
+	return hex.EncodeToString(m.sum[:])
+}

@@ -20,8 +20,9 @@ var errRestless = iam.Unavailable("the directory changes faster than it can be r
 // may be empty), and the custom roles. p may be nil for a caller without a credential. Entities are
 // found without regard to case, as their names are unique that way; projects exactly, as W&B does.
 //
-// Facts.Principal is read anew: p was read earlier, and a membership withdrawn since must not meet a
-// project made since (threat Z05). A principal deleted since is iam.KindUnauthenticated.
+// Facts.Principal is read anew unless nothing of p has changed: p was read earlier, and a membership
+// withdrawn since must not meet a project made since (threat Z05). A principal deleted since is
+// iam.KindUnauthenticated.
 func (d *Directory) Facts(ctx context.Context, p *iam.Principal, entity, project string) (authz.Facts, error) {
 	for range attempts {
 		v := d.cache.View()
@@ -45,7 +46,7 @@ func (d *Directory) readFacts(ctx context.Context, v *hotcache.View, p *iam.Prin
 		f.Principal = p // another record is the truth about it
 	default:
 		var err error
-		if f.Principal, err = d.read(ctx, v, p.Ref); errors.Is(err, store.ErrNotFound) {
+		if f.Principal, err = d.readAgain(ctx, v, p); errors.Is(err, store.ErrNotFound) {
 			return f, errNoSuchPrincipal
 		} else if err != nil {
 			return f, err
@@ -78,14 +79,14 @@ func (d *Directory) readTarget(ctx context.Context, v *hotcache.View, entity, pr
 	}
 	l := d.targets.Get().(*targetLookup)
 	l.entity, l.project, l.built = entity, project, false
-	t, err := hotcache.Derived(ctx, v, l.key(), l.build)
+	t, err := hotcache.Derived(ctx, v, l.name(), l.build)
 	if !l.built {
 		d.targets.Put(l)
 	}
 	return t, err
 }
 
-// targetLookup is to targets what principalLookup is to principals.
+// targetLookup is to targets what ownerLookup is to the owners of keys.
 type targetLookup struct {
 	d               *Directory
 	entity, project string
@@ -103,10 +104,10 @@ func newTargetLookup(d *Directory) *targetLookup {
 	return l
 }
 
-func (l *targetLookup) key() string {
+func (l *targetLookup) name() []byte {
 	l.text = append(append(l.text[:0], l.d.names.target...), iam.FoldName(l.entity)...)
 	l.text = append(append(l.text, '/'), l.project...)
-	return string(l.text)
+	return l.text
 }
 
 func (d *Directory) buildTarget(ctx context.Context, v *hotcache.View, entity, project string) (*target, error) {

@@ -289,7 +289,7 @@ func TestClaimRulesThroughASession(t *testing.T) {
 	vision := h.team("vision")
 	derived := func() []directory.ClaimRule {
 		t.Helper()
-		rules, err := hotcache.Derived(ctx, h.View(), "test", func(ctx context.Context, v *hotcache.View) ([]directory.ClaimRule, error) {
+		rules, err := hotcache.Derived(ctx, h.View(), []byte("test"), func(ctx context.Context, v *hotcache.View) ([]directory.ClaimRule, error) {
 			return h.ClaimRulesIn(ctx, v, ciIssuer)
 		})
 		h.ok(err)

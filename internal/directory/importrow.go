@@ -362,7 +362,7 @@ func (im *importer) apiKey(r *row) error {
 	at := r.label
 	var sum string
 	if key != nil {
-		sum = im.tx.d.hashOf(im.tx.d.keyRecordOf(iam.NewSecret(*key)))
+		sum = im.tx.d.hashOf(iam.NewSecret(*key))
 		at = sum
 	} else if id == nil {
 		r.faultf("key is missing: give the key, or as in an export its id")

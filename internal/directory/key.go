@@ -119,8 +119,8 @@ func (tx *transaction) putKey(owner iam.PrincipalRef, name string, key iam.Secre
 	if err := tx.canOwnKeys(owner); err != nil {
 		return c, err
 	}
-	record := tx.d.keyRecordOf(key)
-	sum := tx.d.hashOf(record)
+	sum := tx.d.hashOf(key)
+	record := tx.d.names.key + sum
 	r, err := load[keyRecord](tx, record)
 	if err != nil {
 		return c, err

@@ -24,6 +24,7 @@ type names struct {
 	// outlives a reload of the configuration; by default it is empty, so that the id serves as key as
 	// it is.
 	principal string
+	owner     string // the same before the hash of an API key, for who owns it
 	target    string
 }
 
@@ -44,6 +45,7 @@ func newNames(space, organization string, settings authz.Settings) names {
 		admins:    space + "admins",
 		upstream:  space + "upstream_key/",
 		principal: principal,
+		owner:     principal + "key/",
 		target:    "target/",
 	}
 }

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
@@ -46,7 +47,7 @@ func (d *Directory) PrincipalByKey(ctx context.Context, key iam.Secret) (*iam.Pr
 	default:
 		return nil, errUnknownKey
 	}
-	p, err := d.ownerOf(ctx, d.keyRecordOf(key))
+	p, err := d.ownerOf(ctx, key)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nil, errUnknownKey
@@ -61,8 +62,7 @@ func (d *Directory) PrincipalByKey(ctx context.Context, key iam.Secret) (*iam.Pr
 // Principal returns the principal that a reference names, deactivated ones included: callers that
 // authenticate look at Active. A reference to nobody is iam.KindUnauthenticated.
 func (d *Directory) Principal(ctx context.Context, ref iam.PrincipalRef) (*iam.Principal, error) {
-	p, err := d.principal(ctx, ref)
-	return p, found(err)
+	return d.PrincipalIn(ctx, d.cache.View(), ref)
 }
 
 // PrincipalIn is Principal through a reading session: what is read is of one revision only if the
@@ -83,32 +83,39 @@ func found(err error) error {
 	return unreadable(err)
 }
 
-// ownerOf reads the owner of a key again until nothing changed meanwhile. It and principal are
-// loops of their own, and not a function handed to one, so that views stay on the stack.
-func (d *Directory) ownerOf(ctx context.Context, keyRecordName string) (*iam.Principal, error) {
-	for range attempts {
-		v := d.cache.View()
-		k, err := hotcache.Read(ctx, v, keyRecordName, decode[keyRecord])
-		var p *iam.Principal
-		if err == nil {
-			p, err = d.read(ctx, v, k.Owner)
-		}
-		if v.Valid() {
-			return p, err
-		}
+// ownerOf finds the owner of an API key. It returns store.ErrNotFound when there is none.
+func (d *Directory) ownerOf(ctx context.Context, key iam.Secret) (*iam.Principal, error) {
+	l := d.owners.Get().(*ownerLookup)
+	l.built = false
+	l.read(key)
+	l.name = append(append(l.name[:0], d.names.owner...), l.sum[:]...)
+	p, err := hotcache.Derived(ctx, d.cache.View(), l.name, l.build)
+	if !l.built {
+		d.owners.Put(l) // a hit: nobody else holds its function
 	}
-	return nil, errRestless
+	return p, err
 }
 
-func (d *Directory) principal(ctx context.Context, ref iam.PrincipalRef) (*iam.Principal, error) {
-	for range attempts {
-		v := d.cache.View()
-		p, err := d.read(ctx, v, ref)
-		if v.Valid() {
-			return p, err
+// ownerLookup carries one look-up to the function that the cache calls on a miss. A closure would do
+// the same, and cost an allocation on every hit.
+type ownerLookup struct {
+	macState
+	name  []byte
+	built bool
+	build func(context.Context, *hotcache.View) (*iam.Principal, error)
+}
+
+func newOwnerLookup(d *Directory) *ownerLookup {
+	l := &ownerLookup{macState: d.newMacState()}
+	l.build = func(ctx context.Context, v *hotcache.View) (*iam.Principal, error) {
+		l.built = true
+		k, err := hotcache.ReadUnkept(ctx, v, d.names.key+hex.EncodeToString(l.sum[:]), decode[keyRecord])
+		if err != nil {
+			return nil, err
 		}
+		return d.read(ctx, v, k.Owner)
 	}
-	return nil, errRestless
+	return l
 }
 
 // read finds a principal through a reading session. It returns store.ErrNotFound when there is none.
@@ -116,11 +123,12 @@ func (d *Directory) read(ctx context.Context, v *hotcache.View, ref iam.Principa
 	if !wellFormed(ref) {
 		return nil, store.ErrNotFound
 	}
-	l := d.lookups.Get().(*principalLookup)
+	l := d.principals.Get().(*principalLookup)
 	l.ref, l.built = ref, false
-	p, err := hotcache.Derived(ctx, v, d.names.principal+ref.ID, l.build)
+	l.name = append(append(l.name[:0], d.names.principal...), ref.ID...)
+	p, err := hotcache.Derived(ctx, v, l.name, l.build)
 	if !l.built {
-		d.lookups.Put(l) // a hit: nobody else holds its function
+		d.principals.Put(l)
 	}
 	return p, err
 }
@@ -140,10 +148,10 @@ func wellFormed(ref iam.PrincipalRef) bool {
 	}
 }
 
-// principalLookup carries one look-up to the function that the cache calls on a miss. A closure
-// would do the same, and cost an allocation on every hit.
+// principalLookup is to principals what ownerLookup is to the owners of keys.
 type principalLookup struct {
 	ref   iam.PrincipalRef
+	name  []byte
 	built bool
 	build func(context.Context, *hotcache.View) (*iam.Principal, error)
 }
@@ -157,12 +165,51 @@ func newPrincipalLookup(d *Directory) *principalLookup {
 	return l
 }
 
+// reading is a principal together with how it was read (iam.Reading).
+type reading struct {
+	principal iam.Principal
+	directory *Directory
+	held      hotcache.Held
+}
+
+// Holds implements iam.Reading.
+func (r *reading) Holds() bool { return r.directory.cache.View().Again(r.held) }
+
+// again returns a principal that was read by this directory before, provided that nothing of it has
+// changed: then it counts as read through v. It is the directory's own, whatever became of the
+// caller's copy.
+func (d *Directory) again(v *hotcache.View, p *iam.Principal) (*iam.Principal, bool) {
+	r, ok := p.Reading.(*reading)
+	if !ok || r.directory != d || r.principal.Ref != p.Ref || !v.Again(r.held) {
+		return nil, false
+	}
+	return &r.principal, true
+}
+
+// readAgain is read for a principal that may have been read before.
+func (d *Directory) readAgain(ctx context.Context, v *hotcache.View, p *iam.Principal) (*iam.Principal, error) {
+	if same, ok := d.again(v, p); ok {
+		return same, nil
+	}
+	return d.read(ctx, v, p.Ref)
+}
+
 func (d *Directory) buildPrincipal(ctx context.Context, v *hotcache.View, ref iam.PrincipalRef) (*iam.Principal, error) {
+	p, err := d.makePrincipal(ctx, v, ref)
+	if err != nil {
+		return nil, err
+	}
+	r := &reading{principal: *p, directory: d, held: v.Held()}
+	r.principal.Reading = r
+	return &r.principal, nil
+}
+
+func (d *Directory) makePrincipal(ctx context.Context, v *hotcache.View, ref iam.PrincipalRef) (*iam.Principal, error) {
 	switch ref.Kind {
 	case iam.KindUser:
-		return d.buildUser(ctx, v, iam.UserID(ref.ID))
+		return d.makeUser(ctx, v, iam.UserID(ref.ID))
 	case iam.KindServiceAccount:
-		return d.buildServiceAccount(ctx, v, iam.ServiceAccountID(ref.ID))
+		return d.makeServiceAccount(ctx, v, iam.ServiceAccountID(ref.ID))
 	case iam.Anonymous:
 		return nil, store.ErrNotFound
 	default:
@@ -170,8 +217,8 @@ func (d *Directory) buildPrincipal(ctx context.Context, v *hotcache.View, ref ia
 	}
 }
 
-func (d *Directory) buildUser(ctx context.Context, v *hotcache.View, id iam.UserID) (*iam.Principal, error) {
-	u, err := hotcache.Read(ctx, v, d.names.user(id), decode[iam.User])
+func (d *Directory) makeUser(ctx context.Context, v *hotcache.View, id iam.UserID) (*iam.Principal, error) {
+	u, err := hotcache.ReadUnkept(ctx, v, d.names.user(id), decode[iam.User])
 	if err != nil {
 		return nil, err
 	}
@@ -212,8 +259,8 @@ func defaultEntity(p *iam.Principal, chosen iam.TeamID) string {
 	return ""
 }
 
-func (d *Directory) buildServiceAccount(ctx context.Context, v *hotcache.View, id iam.ServiceAccountID) (*iam.Principal, error) {
-	a, err := hotcache.Read(ctx, v, d.names.serviceAccount(id), decode[iam.ServiceAccount])
+func (d *Directory) makeServiceAccount(ctx context.Context, v *hotcache.View, id iam.ServiceAccountID) (*iam.Principal, error) {
+	a, err := hotcache.ReadUnkept(ctx, v, d.names.serviceAccount(id), decode[iam.ServiceAccount])
 	if err != nil {
 		return nil, err
 	}

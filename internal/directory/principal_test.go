@@ -13,6 +13,13 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/store"
 )
 
+// known is what is known of a principal, without how it was read.
+func known(p *iam.Principal) *iam.Principal {
+	copied := *p
+	copied.Reading = nil
+	return &copied
+}
+
 func TestPrincipalByKeyOfAPerson(t *testing.T) {
 	h, ctx := newHouse(t), context.Background()
 	alice := h.user("Alice")
@@ -32,8 +39,8 @@ func TestPrincipalByKeyOfAPerson(t *testing.T) {
 	for range 2 { // from the store, from the cache
 		p, err := h.PrincipalByKey(ctx, key)
 		h.ok(err)
-		if !reflect.DeepEqual(p, want) {
-			t.Fatalf("got  %+v\nwant %+v", p, want)
+		if got := known(p); !reflect.DeepEqual(got, want) {
+			t.Fatalf("got  %+v\nwant %+v", got, want)
 		}
 	}
 }
@@ -113,7 +120,7 @@ func TestServiceAccountPrincipals(t *testing.T) {
 	h := newHouse(t)
 	vision := h.team("vision")
 	own, all := h.teamAccount("ci-train", vision), h.organizationAccount("org-bot", vision)
-	if got, want := h.principal(own.Ref()), (&iam.Principal{Ref: own.Ref(), Organization: organization, Username: "ci-train", Name: "ci-train",
+	if got, want := known(h.principal(own.Ref())), (&iam.Principal{Ref: own.Ref(), Organization: organization, Username: "ci-train", Name: "ci-train",
 		Active: true, Scope: iam.TeamRef{ID: vision, Name: "vision"}, Home: iam.TeamRef{ID: vision, Name: "vision"}, DefaultEntity: "vision"}); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -262,6 +269,63 @@ func TestFactsAreOfNow(t *testing.T) { // Z05: a membership withdrawn must not m
 	h.ok(err)
 	if _, err := h.Facts(ctx, before, "vision", "secret"); iam.KindOf(err) != iam.KindUnauthenticated {
 		t.Errorf("deleted: %v", err)
+	}
+}
+
+// TestFactsAreTheDirectorysOwn: how a principal was read is good for nothing but to find what the
+// directory itself knows of it.
+func TestFactsAreTheDirectorysOwn(t *testing.T) {
+	h, ctx := newHouse(t), context.Background()
+	h.admin("root")
+	alice, bob := h.user("alice"), h.user("bob")
+	vision := h.team("vision", bob)
+	facts := func(d *directory.Directory, p *iam.Principal) *iam.Principal {
+		t.Helper()
+		f, err := d.Facts(ctx, p, "vision", "")
+		h.ok(err)
+		return f.Principal
+	}
+	promoted := *h.principal(alice.Ref())
+	promoted.Role = iam.OrganizationAdmin
+	promoted.Teams = h.principal(bob.Ref()).Teams
+	if got := facts(h.Directory, &promoted); got.Role == iam.OrganizationAdmin || len(got.Teams) != 0 {
+		t.Errorf("what a caller made of a principal became a fact: %+v", got)
+	}
+	exchanged := *h.principal(alice.Ref())
+	exchanged.Reading = h.principal(bob.Ref()).Reading
+	if got := facts(h.Directory, &exchanged); got.Ref != alice.Ref() {
+		t.Errorf("alice with bob's reading became %v", got.Ref)
+	}
+	other, _ := onStore(t, h.store, authz.Settings{DisablePersonalEntity: true}), ctx
+	if got := facts(other.Directory, h.principal(alice.Ref())); got.PersonalEntity != "" {
+		t.Errorf("a principal read under other settings became a fact: %+v", got)
+	}
+	if p := h.principal(bob.Ref()); !p.Reading.Holds() {
+		t.Error("nothing has changed, and the reading does not hold")
+	} else if _, err := h.RemoveMember(ctx, vision, bob); err != nil || p.Reading.Holds() {
+		t.Errorf("%v: a membership was withdrawn, and the reading holds", err)
+	}
+}
+
+// TestHitsAllocateNothing holds finding a caller and the facts to what BenchmarkIdentifyAndFacts shows.
+func TestHitsAllocateNothing(t *testing.T) {
+	h, ctx := newHouse(t), context.Background()
+	alice := h.user("alice")
+	vision := h.team("vision", alice)
+	h.project(vision.Entity(), "detector", iam.VisibilityTeam)
+	key := h.key(alice.Ref())
+	least := 1e9
+	for range 100 { // until all is cached; and the race detector makes pools forget, now and then
+		least = min(least, testing.AllocsPerRun(1, func() {
+			p, err := h.PrincipalByKey(ctx, key)
+			if err == nil {
+				_, err = h.Facts(ctx, p, "vision", "detector")
+			}
+			h.ok(err)
+		}))
+	}
+	if least > 0 {
+		t.Errorf("a hit makes %v allocations", least)
 	}
 }
 

@@ -71,7 +71,7 @@ func TestReadingThroughASession(t *testing.T) {
 	builds := 0
 	derived := func() reading {
 		t.Helper()
-		r, err := hotcache.Derived(ctx, h.View(), "test", func(ctx context.Context, v *hotcache.View) (r reading, err error) {
+		r, err := hotcache.Derived(ctx, h.View(), []byte("test"), func(ctx context.Context, v *hotcache.View) (r reading, err error) {
 			builds++
 			if r.account, err = h.SubjectIn(ctx, v, issuer, subject); err != nil {
 				return r, err

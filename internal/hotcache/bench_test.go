@@ -58,13 +58,13 @@ func BenchmarkReadHit(b *testing.B) {
 
 func BenchmarkDerivedHit(b *testing.B) {
 	c := warm(b, 4, DefaultMaxBytes)
-	Derived(b.Context(), c.View(), "principal", deriveBench)
+	Derived(b.Context(), c.View(), []byte("principal"), deriveBench)
 	c.settle()
 	ctx := context.Background()
 	b.ReportAllocs()
 	for b.Loop() {
 		v := c.View()
-		if r, err := Derived(ctx, v, "principal", deriveBench); err != nil || r.version != 1 || !v.Valid() {
+		if r, err := Derived(ctx, v, []byte("principal"), deriveBench); err != nil || r.version != 1 || !v.Valid() {
 			b.Fatal(err)
 		}
 	}
@@ -72,13 +72,13 @@ func BenchmarkDerivedHit(b *testing.B) {
 
 func BenchmarkDerivedHitParallel(b *testing.B) {
 	c := warm(b, 4, DefaultMaxBytes)
-	Derived(b.Context(), c.View(), "principal", deriveBench)
+	Derived(b.Context(), c.View(), []byte("principal"), deriveBench)
 	c.settle()
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		ctx := context.Background()
 		for pb.Next() {
-			if r, err := Derived(ctx, c.View(), "principal", deriveBench); err != nil || r.version != 1 {
+			if r, err := Derived(ctx, c.View(), []byte("principal"), deriveBench); err != nil || r.version != 1 {
 				b.Fatal(err)
 			}
 		}

@@ -38,7 +38,7 @@ const (
 	// invents keys pushes out inventions only (threats K08).
 	negativeShare = 16
 	// bytesPerCounter sizes the admission sketch: one counter for every entry of this size.
-	bytesPerCounter = 256
+	bytesPerCounter = 1024
 	// closingGrace is how long look-ups that began before Close may still use the memory that
 	// Close gives back.
 	closingGrace = time.Second
@@ -86,6 +86,7 @@ type Cache struct {
 
 	recordSeed, derivedSeed maphash.Seed
 
+	front   front // of what is in kept
 	kept    *ristretto.Cache[uint64, *entry]
 	missing *ristretto.Cache[uint64, *entry]
 
@@ -111,7 +112,7 @@ func New(cfg Config) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err := newMemory(cfg.MaxBytes - cfg.MaxBytes/negativeShare)
+	kept, err := newMemory(cfg.MaxBytes - cfg.MaxBytes/negativeShare - cfg.MaxBytes/frontShare)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +124,7 @@ func New(cfg Config) (*Cache, error) {
 	c := &Cache{
 		store: cfg.Store, space: cfg.Space, head: store.RevisionKey(cfg.Space),
 		recordSeed: maphash.MakeSeed(), derivedSeed: maphash.MakeSeed(),
-		kept: kept, missing: missing,
+		front: newFront(cfg.MaxBytes / frontShare), kept: kept, missing: missing,
 	}
 	c.progress.init()
 	c.flights.init()
@@ -217,7 +218,7 @@ func (c *Cache) Stats() Stats {
 }
 
 func (c *Cache) hash(key string) uint64        { return maphash.String(c.recordSeed, key) }
-func (c *Cache) derivedHash(key string) uint64 { return maphash.String(c.derivedSeed, key) }
+func (c *Cache) derivedHash(key []byte) uint64 { return maphash.Bytes(c.derivedSeed, key) }
 
 // dropAll makes every value read so far unreachable.
 func (c *Cache) dropAll() {

@@ -68,9 +68,9 @@ func (c *Cache) fly(ctx context.Context, hash uint64, key string, derived bool, 
 		select {
 		case <-f.done:
 		case <-ctx.Done():
-			return &entry{key: key, derived: derived, err: iam.Unavailable("the request ended before the store answered", ctx.Err())}
+			return &entry{err: iam.Unavailable("the request ended before the store answered", ctx.Err())}
 		}
-		if e := f.entry; e != nil && !abandoned(e.err) && c.stripes.current(e.stamps) {
+		if e := f.entry; e != nil && !abandoned(e.err) && c.stripes.current(&e.stamps) {
 			return e
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -139,6 +141,43 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// TestFrontIsBounded: what is looked for first is an addition to what is kept, and must not be a large one.
+func TestFrontIsBounded(t *testing.T) {
+	for _, maxBytes := range []int64{MinMaxBytes, MinMaxBytes + 1, DefaultMaxBytes, 1 << 40} {
+		f := newFront(maxBytes / frontShare)
+		if n := int64(len(f.slots)); n < 1 || n > maxFrontSlots || n*frontEntry > maxBytes/frontShare {
+			t.Errorf("%d bytes: %d slots", maxBytes, n)
+		}
+		f.slot(0)
+		f.slot(math.MaxUint64) // the last one
+	}
+	s := newFake()
+	s.silent.Store(true) // or changes that are told late cost a read
+	c := newCache(t, s)
+	for key, size := range map[string]int{"acme/small": 100, "acme/large": frontEntry} {
+		commit(t, c, put(key, strings.Repeat("v", size)))
+		for range 3 {
+			wantText(t, c, key, strings.Repeat("v", size))
+			c.settle()
+		}
+		if inFront := c.front.slot(c.hash(key)).Load() != nil; inFront != (size < frontEntry) {
+			t.Errorf("%s, in front: %t", key, inFront)
+		}
+	}
+}
+
+// TestMissingStaysOutOfFront: keys that somebody invents take no place of those that exist (threats K08).
+func TestMissingStaysOutOfFront(t *testing.T) {
+	c := newCache(t, newFake())
+	for range 3 {
+		wantMissing(t, c, "acme/invented")
+		c.settle()
+	}
+	if c.front.slot(c.hash("acme/invented")).Load() != nil {
+		t.Error("what is not there is in front")
+	}
+}
+
 func TestRefusedReads(t *testing.T) {
 	f := newFake()
 	f.silent.Store(true)
@@ -165,7 +204,7 @@ func TestKeysOfRecordsAndDerivedValuesAreApart(t *testing.T) {
 	c := newCache(t, newFake())
 	commit(t, c, put("acme/a", "record"))
 	derived := func() string {
-		got, err := Derived(t.Context(), c.View(), "acme/a", func(context.Context, *View) (string, error) { return "derived", nil })
+		got, err := Derived(t.Context(), c.View(), []byte("acme/a"), func(context.Context, *View) (string, error) { return "derived", nil })
 		if err != nil {
 			t.Error(err)
 		}
@@ -186,15 +225,34 @@ func TestEqualHashes(t *testing.T) {
 	commit(t, c, put("acme/a", "1"), put("acme/b", "2"))
 	wantText(t, c, "acme/a", "1")
 	c.settle()
-	e, ok := c.kept.Get(c.hash("acme/a"))
-	if !ok {
+	if find(c, c.hash("acme/a"), "acme/a", false) == nil {
 		t.Fatal("nothing was kept")
 	}
-	if found := c.find(c.hash("acme/a"), "acme/b", false); found != nil {
-		t.Errorf("the entry of %q answers for another key", e.key)
+	if found := find(c, c.hash("acme/a"), "acme/b", false); found != nil {
+		t.Error("the entry of a key answers for another")
 	}
-	if found := c.find(c.hash("acme/a"), "acme/a", true); found != nil {
+	if found := find(c, c.hash("acme/a"), "acme/a", true); found != nil {
 		t.Error("the entry of a record answers for a derived value")
+	}
+}
+
+// TestNames: a key is compared as a whole, whether it lies in the entry or apart. One that is too long for
+// the entry, and begins with or is an empty one, is none of a short one.
+func TestNames(t *testing.T) {
+	keys := []string{""}
+	for _, n := range []int{1, nameInline - 1, nameInline, nameInline + 1, 2 * nameInline, 255, 256, 256 + nameInline, 1000} {
+		equal := strings.Repeat("k", n)
+		keys = append(keys, equal, equal[:n-1]+"x", "x"+equal[1:])
+	}
+	keys = append(keys, "\x00", "k\x00", strings.Repeat("k", nameInline-1)+"\x00")
+	keys = slices.Compact(slices.Sorted(slices.Values(keys)))
+	for _, key := range keys {
+		n := newName(key)
+		for _, other := range keys {
+			if text, bytes := nameIs(&n, other), nameIs(&n, []byte(other)); text != (key == other) || bytes != text {
+				t.Errorf("%d bytes %.60q and %d bytes %.60q: equal %t, %t", len(key), key, len(other), other, text, bytes)
+			}
+		}
 	}
 }
 
@@ -219,7 +277,7 @@ func TestDerived(t *testing.T) {
 	derive := func(want string) {
 		t.Helper()
 		v := c.View()
-		got, err := Derived(t.Context(), v, "pair", func(ctx context.Context, v *View) (string, error) {
+		got, err := Derived(t.Context(), v, []byte("pair"), func(ctx context.Context, v *View) (string, error) {
 			builds++
 			return pair(ctx, v)
 		})
@@ -265,18 +323,132 @@ func TestDerivedFromDerived(t *testing.T) {
 	c := newCache(t, newFake())
 	commit(t, c, put("acme/a", "1"), put("acme/b", "2"))
 	outer := func(ctx context.Context, v *View) (string, error) {
-		inner, err := Derived(ctx, v, "pair", pair)
+		inner, err := Derived(ctx, v, []byte("pair"), pair)
 		return "<" + inner + ">", err
 	}
 	for _, want := range []string{"<12>", "<12>", "<32>"} {
 		if want == "<32>" {
 			commit(t, c, put("acme/a", "3"))
 		}
-		if got, err := Derived(t.Context(), c.View(), "outer", outer); err != nil || got != want {
+		if got, err := Derived(t.Context(), c.View(), []byte("outer"), outer); err != nil || got != want {
 			t.Errorf("derived %q, %v, want %q", got, err, want)
 		}
 		c.settle()
 	}
+}
+
+// heldPair is derived from two records, and remembers how.
+type heldPair struct {
+	text string
+	held Held
+}
+
+func buildHeldPair(ctx context.Context, v *View) (*heldPair, error) {
+	text, err := pair(ctx, v)
+	return &heldPair{text, v.Held()}, err
+}
+
+// TestAgain: what was read once serves later sessions, without a look-up, until something of it changes.
+func TestAgain(t *testing.T) {
+	f := newFake()
+	f.silent.Store(true) // or changes that are told late cost a read
+	c := newCache(t, f)
+	commit(t, c, put("acme/a", "1"), put("acme/b", "2"), put("acme/c", "3"))
+	derive := func() *heldPair {
+		t.Helper()
+		got, err := Derived(t.Context(), c.View(), []byte("pair"), buildHeldPair)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	first := derive()
+	before := f.gets.Load()
+	for range 3 {
+		if v := c.View(); !v.Again(first.held) || !v.Valid() {
+			t.Error("nothing has changed, and it does not hold")
+		}
+	}
+	if again := f.gets.Load() - before; again != 0 {
+		t.Errorf("the store was read %d times", again)
+	}
+	later := c.View()
+	if !later.Again(first.held) {
+		t.Error("nothing has changed, and it does not hold")
+	}
+	commit(t, c, put("acme/b", "4"))
+	if _, err := Read(t.Context(), later, "acme/c", text); err != nil || later.Valid() {
+		t.Errorf("%v: what was read before the change and after it passes as one revision", err)
+	}
+	if c.View().Again(first.held) {
+		t.Error("a change of a record was not noticed")
+	}
+	if got := derive(); got.text != "14" || !c.View().Again(got.held) {
+		t.Errorf("read anew: %q", got.text)
+	}
+	if c.View().Again(Held{}) {
+		t.Error("what was never read holds")
+	}
+}
+
+// TestAgainFromDerived: a change reaches through what was derived from something that is used again.
+func TestAgainFromDerived(t *testing.T) {
+	c := newCache(t, newFake())
+	commit(t, c, put("acme/a", "1"), put("acme/b", "2"))
+	inner, err := Derived(t.Context(), c.View(), []byte("pair"), buildHeldPair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	outer := func(_ context.Context, v *View) (string, error) {
+		if !v.Again(inner.held) {
+			return "changed", nil
+		}
+		return "<" + inner.text + ">", nil
+	}
+	for _, want := range []string{"<12>", "<12>", "changed"} {
+		if want == "changed" {
+			commit(t, c, put("acme/a", "3"))
+		}
+		if got, err := Derived(t.Context(), c.View(), []byte("outer"), outer); err != nil || got != want {
+			t.Errorf("derived %q, %v, want %q", got, err, want)
+		}
+		c.settle()
+	}
+}
+
+// TestReadUnkept: the record is read each time, what is derived from it is kept, until it changes.
+func TestReadUnkept(t *testing.T) {
+	f := newFake()
+	f.silent.Store(true) // or changes that are told late cost a read
+	c := newCache(t, f)
+	commit(t, c, put("acme/a", "1"))
+	reads := func(want int64, read func() (string, error), text string) {
+		t.Helper()
+		before := f.gets.Load()
+		for range 3 {
+			if got, err := read(); got != text || (text == "") != errors.Is(err, store.ErrNotFound) {
+				t.Errorf("read %q, %v, want %q", got, err, text)
+			}
+			c.settle()
+		}
+		if got := f.gets.Load() - before; got != want {
+			t.Errorf("the store was read %d times, want %d", got, want)
+		}
+	}
+	once := func() (string, error) { return ReadUnkept(t.Context(), c.View(), "acme/a", text) }
+	derived := func() (string, error) {
+		return Derived(t.Context(), c.View(), []byte("a"), func(ctx context.Context, v *View) (string, error) {
+			return ReadUnkept(ctx, v, "acme/a", text)
+		})
+	}
+	reads(3, once, "1")
+	reads(1, derived, "1")
+	commit(t, c, put("acme/a", "2"))
+	reads(1, derived, "2")
+	commit(t, c, store.Write{Key: "acme/a"})
+	reads(1, derived, "")
+	commit(t, c, put("acme/a", "3"))
+	reads(1, derived, "3")
 }
 
 func TestDerivedErrorsAreNotKept(t *testing.T) {
@@ -284,7 +456,7 @@ func TestDerivedErrorsAreNotKept(t *testing.T) {
 	refusal := errors.New("deactivated")
 	builds := 0
 	for range 2 {
-		if _, err := Derived(t.Context(), c.View(), "x", func(context.Context, *View) (int, error) { builds++; return 0, refusal }); !errors.Is(err, refusal) {
+		if _, err := Derived(t.Context(), c.View(), []byte("x"), func(context.Context, *View) (int, error) { builds++; return 0, refusal }); !errors.Is(err, refusal) {
 			t.Errorf("%v, want %v", err, refusal)
 		}
 		c.settle()
@@ -296,7 +468,7 @@ func TestDerivedErrorsAreNotKept(t *testing.T) {
 
 func TestManyStamps(t *testing.T) {
 	c := newCache(t, newFake())
-	const records = 3 * stampsInline
+	const records = 3 * max(stampsInline, readsInline)
 	sum := func(ctx context.Context, v *View) (all string, err error) {
 		for i := range records {
 			one, err := Read(ctx, v, fmt.Sprintf("acme/%d", i), text)
@@ -310,9 +482,9 @@ func TestManyStamps(t *testing.T) {
 	for i := range records {
 		commit(t, c, put(fmt.Sprintf("acme/%d", i), "x"))
 	}
-	for _, i := range []int{0, stampsInline - 1, stampsInline, records - 1} {
+	for _, i := range []int{0, stampsInline - 1, stampsInline, readsInline - 1, readsInline, records - 1} {
 		v := c.View()
-		if _, err := Derived(t.Context(), v, "sum", sum); err != nil || !v.Valid() {
+		if _, err := Derived(t.Context(), v, []byte("sum"), sum); err != nil || !v.Valid() {
 			t.Fatalf("%v, valid %t", err, v.Valid())
 		}
 		c.settle()
@@ -320,7 +492,7 @@ func TestManyStamps(t *testing.T) {
 		if v.Valid() {
 			t.Errorf("a change of record %d was not noticed by the view", i)
 		}
-		if got, err := Derived(t.Context(), c.View(), "sum", sum); err != nil || got[i] != 'y' {
+		if got, err := Derived(t.Context(), c.View(), []byte("sum"), sum); err != nil || got[i] != 'y' {
 			t.Errorf("a change of record %d is not in %q, %v", i, got, err)
 		}
 	}
@@ -612,13 +784,23 @@ func TestStoreAway(t *testing.T) {
 		f.leave(nil)
 		wantText(t, c, "acme/a", "1") // the outcome was unknown, so it was read again
 		c.settle()
+		used, err := Derived(t.Context(), c.View(), []byte("used"), func(ctx context.Context, v *View) (Held, error) {
+			_, err := Read(ctx, v, "acme/a", text)
+			return v.Held(), err
+		})
+		if err != nil || !c.View().Again(used) {
+			t.Errorf("%v, or what was just read does not hold", err)
+		}
 		f.leave(errAway)
 		time.Sleep(DefaultStaleLimit - 2*askEvery)
 		wantText(t, c, "acme/a", "1")
 		time.Sleep(3 * askEvery)
 		wantUnavailable("acme/a")
-		if _, err := Derived(t.Context(), c.View(), "x", func(context.Context, *View) (int, error) { return 1, nil }); iam.KindOf(err) != iam.KindUnavailable {
+		if _, err := Derived(t.Context(), c.View(), []byte("x"), func(context.Context, *View) (int, error) { return 1, nil }); iam.KindOf(err) != iam.KindUnavailable {
 			t.Errorf("deriving: %v", err)
+		}
+		if c.View().Again(used) {
+			t.Error("what was read before is used again")
 		}
 		if age := c.Stats().SinceContact; age < DefaultStaleLimit {
 			t.Errorf("the last contact is %s ago", age)

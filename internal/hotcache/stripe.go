@@ -33,11 +33,45 @@ func (s *stripes) raiseAll() {
 }
 
 // current reports whether no record under the stamps may have changed since they were taken.
-func (s *stripes) current(stamps []stamp) bool {
+func (s *stripes) current(stamps *stamps) bool {
+	return s.unchanged(stamps.inline[:min(stamps.count, stampsInline)]) && s.unchanged(stamps.more)
+}
+
+func (s *stripes) unchanged(stamps []stamp) bool {
 	for _, t := range stamps {
 		if s[t.stripe%stripeCount].Load() != t.count {
 			return false
 		}
 	}
 	return true
+}
+
+// stampsInline is how many stamps lie beside what they are for: an API key with its principal and one
+// team, or a project with its entity and the roles. Every look-up compares them, and memory far away
+// costs more than the comparison.
+const stampsInline = 4
+
+// stamps are all stamps under which something holds.
+type stamps struct {
+	inline [stampsInline]stamp
+	more   []stamp
+	count  uint32
+}
+
+func (s *stamps) add(t stamp) {
+	if s.count < stampsInline {
+		s.inline[s.count] = t
+	} else {
+		s.more = append(s.more, t)
+	}
+	s.count++
+}
+
+func (s *stamps) addAll(other *stamps) {
+	for _, t := range other.inline[:min(other.count, stampsInline)] {
+		s.add(t)
+	}
+	for _, t := range other.more {
+		s.add(t)
+	}
 }

@@ -1,19 +1,22 @@
 package hotcache
 
-// stampsInline is how many stamps a View keeps without allocating: a decision reads a principal
-// with its key and teams, a project with its entity, and the roles.
-const stampsInline = 24
+import "slices"
 
-// View is one reading session: it remembers the stamp of every record that was read through it, so
-// that Valid can tell whether all of it is one revision. It is for one goroutine and one decision;
-// take a new one for the next.
+// readsInline is how many reads a View keeps without allocating: a decision reads a principal and
+// what the request names, and whoever has more to decide reads some records more.
+const readsInline = 8
+
+// View is one reading session: it remembers everything that was read through it, so that Valid can
+// tell whether all of it is one revision. It is for one goroutine and one decision; take a new one for
+// the next.
 type View struct {
 	cache  *Cache
 	begun  bool
 	count  int
-	inline [stampsInline]stamp
-	more   []stamp
-	bytes  int64 // estimate of what was read, for the cost of what is derived from it
+	inline [readsInline]*entry
+	more   []*entry
+	unkept int64  // estimate of what was read and not kept
+	entry  *entry // of what is being derived; nil in other sessions
 }
 
 // View begins a reading session.
@@ -22,7 +25,16 @@ func (c *Cache) View() *View { return &View{cache: c} }
 // Valid reports whether nothing that was read through v has changed since: then everything read
 // through it is the state of one revision. When it is false, begin again with a new View.
 func (v *View) Valid() bool {
-	return v.cache.stripes.current(v.inline[:min(v.count, stampsInline)]) && v.cache.stripes.current(v.more)
+	return v.unchanged(v.inline[:min(v.count, readsInline)]) && v.unchanged(v.more)
+}
+
+func (v *View) unchanged(entries []*entry) bool {
+	for _, e := range entries {
+		if !v.cache.stripes.current(&e.stamps) {
+			return false
+		}
+	}
+	return true
 }
 
 // begin refuses when what is cached may be too old.
@@ -39,20 +51,42 @@ func (v *View) begin() error {
 
 // note remembers that e was read.
 func (v *View) note(e *entry) {
-	v.bytes += e.bytes
-	for _, s := range e.stamps {
-		if v.count < stampsInline {
-			v.inline[v.count] = s
-		} else {
-			v.more = append(v.more, s)
-		}
-		v.count++
+	if v.count < readsInline {
+		v.inline[v.count] = e
+	} else {
+		v.more = append(v.more, e)
 	}
+	v.count++
 }
 
-// stamps returns a copy of everything noted.
-func (v *View) stamps() []stamp {
-	all := make([]stamp, 0, v.count)
-	all = append(all, v.inline[:min(v.count, stampsInline)]...)
-	return append(all, v.more...)
+// stamps returns the stamps of everything that was read, without room to spare.
+func (v *View) stamps() stamps {
+	var all stamps
+	for _, e := range v.inline[:min(v.count, readsInline)] {
+		all.addAll(&e.stamps)
+	}
+	for _, e := range v.more {
+		all.addAll(&e.stamps)
+	}
+	all.more = slices.Clip(slices.Clone(all.more))
+	return all
+}
+
+// Held stands for a derived value as it was read once. Who has the value and this can go on using the
+// value in later sessions without looking for it, as long as nothing of it has changed. The zero Held
+// never holds.
+type Held struct{ entry *entry }
+
+// Held returns what stands for the value that is being derived through v. It holds from when Derived
+// has returned the value; a View that was not given by Derived has none.
+func (v *View) Held() Held { return Held{v.entry} }
+
+// Again reports whether nothing has changed of a value that was read from the same Cache before. Then
+// the value counts as read through v, as if it had been looked up.
+func (v *View) Again(h Held) bool {
+	if h.entry == nil || v.begin() != nil || !v.cache.stripes.current(&h.entry.stamps) {
+		return false
+	}
+	v.note(h.entry)
+	return true
 }

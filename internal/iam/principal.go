@@ -113,6 +113,16 @@ type Principal struct {
 	// FromUpstream is true when the deployment behind the gateway is the record of this principal:
 	// it knows the caller's own credential (design section 4, directory wandb).
 	FromUpstream bool
+
+	// Reading is the directory's own memory of how it read the principal, by which it can go on using
+	// it instead of reading it anew. It means nothing to anybody else, and may be nil.
+	Reading Reading
+}
+
+// Reading is what whoever reads a Principal remembers of it.
+type Reading interface {
+	// Holds reports whether nothing that the Principal was made of has changed since.
+	Holds() bool
 }
 
 // TeamRef is a team's id and name.

@@ -621,7 +621,7 @@ func TestDeletedKeysEndWhatWasKept(t *testing.T) {
 	parsed, err := jws.Parse(token)
 	n.ok(err)
 	kept := func() error {
-		return second(hotcache.Derived(ctx, n.cache.View(), "token", func(ctx context.Context, v *hotcache.View) (*jws.Key, error) {
+		return second(hotcache.Derived(ctx, n.cache.View(), []byte("token"), func(ctx context.Context, v *hotcache.View) (*jws.Key, error) {
 			set, err := n.Verifying(ctx, v)
 			if err != nil {
 				return nil, err
