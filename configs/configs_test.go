@@ -23,6 +23,7 @@ var variables = map[string]string{
 	"WANDB_UPSTREAM":           "https://wandb.example.com:8443",
 	"WANDB_ADMIN_KEY":          "local-0123456789012345678901234567890123456789",
 	"WANDB_SERVICE_KEY":        "local-9876543210987654321098765432109876543210",
+	"GATEWAY_REDIS_PASSWORD":   "redis-0123456789",
 	"WANDB_GATEWAY_MASTER_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
 	"OIDC_CLIENT_ID":           "0oa1acme",
 	"OIDC_SECRET":              "7Fq~acme",

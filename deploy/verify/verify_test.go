@@ -21,6 +21,7 @@ import (
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
 	networking "k8s.io/api/networking/v1"
+	policy "k8s.io/api/policy/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -85,6 +86,8 @@ func read(t *testing.T, manifests []byte) objects {
 			object = new(apps.Deployment)
 		case "networking.k8s.io/v1 Ingress":
 			object = new(networking.Ingress)
+		case "policy/v1 PodDisruptionBudget":
+			object = new(policy.PodDisruptionBudget)
 		default:
 			t.Fatalf("nobody checks %s %s", head.APIVersion, head.Kind)
 		}
@@ -153,6 +156,10 @@ nodeSelector: {disk: ssd}
 tolerations: [{key: gpu, operator: Exists, effect: NoSchedule}]
 podAnnotations: {prometheus.io/scrape: "true"}
 `,
+	"redis": required + "masterKey: " + masterKey + `
+redis: {url: "redis+sentinel://redis-0:26379,redis-1:26379/main", username: gateway, password: "redis-0123456789"}
+replicas: 3
+`,
 	"own caddyfile": required + "masterKey: " + masterKey + `
 caddyfile: |
   {
@@ -190,6 +197,9 @@ func TestManifests(t *testing.T) {
 			}
 			checkDeployment(t, deployment)
 			checkService(t, o, deployment)
+			if budget, ok := o["PodDisruptionBudget"].(*policy.PodDisruptionBudget); ok != (*deployment.Spec.Replicas > 1) || ok && !maps.Equal(budget.Spec.Selector.MatchLabels, deployment.Spec.Selector.MatchLabels) {
+				t.Errorf("the disruption budget is %+v", budget)
+			}
 			checkReferences(t, o, deployment, values)
 			checkConfiguration(t, o, deployment, !strings.Contains(values, "settings:") && !strings.Contains(values, "caddyfile:"))
 		})
@@ -199,8 +209,12 @@ func TestManifests(t *testing.T) {
 func checkDeployment(t *testing.T, d *apps.Deployment) {
 	t.Helper()
 	pod := d.Spec.Template.Spec
-	if *d.Spec.Replicas != 1 || d.Spec.Strategy.Type != apps.RecreateDeploymentStrategyType {
+	shared := !slices.ContainsFunc(pod.Volumes, func(v core.Volume) bool { return v.PersistentVolumeClaim != nil })
+	if !shared && (*d.Spec.Replicas != 1 || d.Spec.Strategy.Type != apps.RecreateDeploymentStrategyType) {
 		t.Error("two processes would open one store")
+	}
+	if shared && (*d.Spec.Replicas < 2 || d.Spec.Strategy.RollingUpdate == nil || d.Spec.Strategy.RollingUpdate.MaxUnavailable.IntValue() != 0) {
+		t.Errorf("gateways that share a store are replaced with a gap: %d, %+v", *d.Spec.Replicas, d.Spec.Strategy)
 	}
 	if pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken {
 		t.Error("the pod is given a token that it does not need")
@@ -325,6 +339,8 @@ func checkConfiguration(t *testing.T, o objects, d *apps.Deployment, ours bool) 
 		switch e.Name {
 		case "WANDB_GATEWAY_MASTER_KEY":
 			value = masterKey
+		case "GATEWAY_REDIS_PASSWORD":
+			value = "redis-0123456789"
 		case "WANDB_SERVICE_KEY":
 			value = "local-9876543210987654321098765432109876543210"
 		}
@@ -354,6 +370,7 @@ func TestRequiredValues(t *testing.T) {
 		"no service key":    {required + "masterKey: x\nupstreamCredential: api_key", "serviceKey"},
 		"no proxies":        {required + "masterKey: x\ntrustedProxies: []", "trustedProxies"},
 		"another directory": {required + "masterKey: x\ndirectory: remote", "directory is wandb or local"},
+		"no Redis password": {required + "masterKey: x\nredis: {url: redis://r:6379/0}", "redis.password"},
 		"no host":           {required + "masterKey: x\ningress: {enabled: true}", "ingress.host"},
 	} {
 		t.Run(name, func(t *testing.T) {

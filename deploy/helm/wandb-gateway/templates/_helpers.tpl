@@ -35,7 +35,16 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 
 	wandb_gateway {
 		organization {{ .Values.organization }}
+		{{- if .Values.redis.url }}
+		store redis {{ .Values.redis.url }} {
+			{{- with .Values.redis.username }}
+			username {{ . }}
+			{{- end }}
+			password {env.GATEWAY_REDIS_PASSWORD}
+		}
+		{{- else }}
 		store embedded /data/store
+		{{- end }}
 		{{- if eq .Values.directory "wandb" }}
 		directory wandb {{ required "upstream: the address of the W&B server, such as http://wandb.wandb.svc:8080" .Values.upstream }}
 		{{- else if eq .Values.directory "local" }}
