@@ -32,7 +32,8 @@
 // # Credentials
 //
 // On the gateway alone, kinds of credentials are compared in the same way, with API keys as the measure:
-// access tokens, and assertions in the place of a key. The issuer is a local one that signs with RS256,
+// access tokens, assertions in the place of a key, and sessions of browsers that signed in at a stand-in
+// provider. The issuer of assertions is a local one that signs with RS256,
 // and whose keys are fetched. Exchanges of assertions that nobody has seen stand beside exchanges of
 // such as the gateway knows; the new ones are signed before anything is measured, and each is sent once.
 // At last, valid requests with access tokens stand beside the same requests while others send bogus

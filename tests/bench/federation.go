@@ -141,7 +141,7 @@ const bogusRate = 1000
 // cores, and the gateway.
 func (b *bench) prepareFederation(ctx context.Context) error {
 	callers := b.population.callers(callersEach)
-	asserted, tokened := make([]caller, len(callers)), make([]caller, len(callers))
+	asserted, tokened, signedIn := make([]caller, len(callers)), make([]caller, len(callers)), make([]caller, len(callers))
 	assertions := make([]string, len(callers))
 	for n, c := range callers {
 		var err error
@@ -150,6 +150,10 @@ func (b *bench) prepareFederation(ctx context.Context) error {
 		}
 		asserted[n] = c
 		asserted[n].credential = basic(assertions[n]) // in WANDB_API_KEY
+		signedIn[n] = c
+		if signedIn[n].credential, err = signIn(ctx, b.gateway, c.user); err != nil {
+			return err
+		}
 	}
 	tokens, exchanged, err := exchange(ctx, b.gateway, assertions)
 	if err != nil {
@@ -159,7 +163,7 @@ func (b *bench) prepareFederation(ctx context.Context) error {
 		tokened[n] = c
 		tokened[n].credential = bearer(tokens[n])
 	}
-	b.credentials = []credentials{{"API key", callers}, {"access token", tokened}, {"assertion", asserted}}
+	b.credentials = []credentials{{"API key", callers}, {"access token", tokened}, {"assertion", asserted}, {"session", signedIn}}
 	b.exchanges.repeated = workload{name: "POST /oidc/token", want: exchanged}
 	for _, assertion := range assertions {
 		b.exchanges.repeated.requests = append(b.exchanges.repeated.requests, postExchange(assertion))

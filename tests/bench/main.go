@@ -102,6 +102,7 @@ type bench struct {
 	processes      []*process
 	upstream       string
 	issuer         *issuer
+	provider       *provider
 	plain, gateway *side
 	workloads      []workload
 	credentials    []credentials // none with -null
@@ -121,6 +122,9 @@ func (b *bench) start(ctx context.Context) error {
 	if b.issuer, err = startIssuer(); err != nil {
 		return err
 	}
+	if b.provider, err = startProvider(b.population.callers(callersEach)); err != nil {
+		return err
+	}
 	if b.plain, err = b.keep(startPlain(ctx, "plain", b.binary, filepath.Join(b.folder, "plain"), b.upstream, b.proxyCore)); err != nil {
 		return err
 	}
@@ -128,7 +132,7 @@ func (b *bench) start(ctx context.Context) error {
 		b.gateway, err = b.keep(startPlain(ctx, "plain again", b.binary, filepath.Join(b.folder, "again"), b.upstream, b.proxyCore))
 	} else {
 		began := time.Now()
-		b.gateway, err = b.keep(startGateway(ctx, b.binary, filepath.Join(b.folder, "gateway"), b.upstream, b.issuer.url, b.proxyCore, b.population))
+		b.gateway, err = b.keep(startGateway(ctx, b.binary, filepath.Join(b.folder, "gateway"), b.upstream, b.issuer.url, b.provider.url, b.proxyCore, b.population))
 		fmt.Fprintf(b.progress, "the gateway started and imported %d keys in %s\n", b.keys, time.Since(began).Round(time.Millisecond))
 	}
 	if err != nil {
@@ -186,6 +190,9 @@ func (b *bench) stop() {
 	}
 	if b.issuer != nil {
 		b.issuer.server.Close()
+	}
+	if b.provider != nil {
+		b.provider.server.Close()
 	}
 }
 

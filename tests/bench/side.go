@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 )
 
 // side is one of the two proxies that are compared.
@@ -35,6 +36,12 @@ const gatewayGlobal = `	wandb_gateway {
 		store embedded ./data
 		directory local
 		jwt_issuer %s
+		oidc {
+			issuer %s
+			client_id ` + signInClient + `
+			auth_method pkce
+			redirect_hosts {address}
+		}
 	}
 `
 
@@ -48,9 +55,9 @@ func startPlain(ctx context.Context, name, binary, home, upstream string, core i
 	return startSide(ctx, name, binary, home, upstream, core, "", "")
 }
 
-// startGateway starts Caddy with the gateway, which trusts an issuer, and fills its directory.
-func startGateway(ctx context.Context, binary, home, upstream, issuer string, core int, p population) (*side, error) {
-	s, err := startSide(ctx, "gateway", binary, home, upstream, core, fmt.Sprintf(gatewayGlobal, issuer), gatewayDirective)
+// startGateway starts Caddy with the gateway, which trusts an issuer and a provider, and fills its directory.
+func startGateway(ctx context.Context, binary, home, upstream, issuer, provider string, core int, p population) (*side, error) {
+	s, err := startSide(ctx, "gateway", binary, home, upstream, core, fmt.Sprintf(gatewayGlobal, issuer, provider), gatewayDirective)
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +92,7 @@ func startSide(ctx context.Context, name, binary, home, upstream string, core in
 	if err != nil {
 		return nil, err
 	}
+	global = strings.ReplaceAll(global, "{address}", s.address)
 	config := fmt.Sprintf(site, s.admin, global, port, directive, upstream)
 	path := filepath.Join(home, "Caddyfile")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
