@@ -63,13 +63,13 @@ func TestFloodOfUnknownKeysStarvesNobody(t *testing.T) {
 		s.delay = 30 * time.Millisecond
 		d := directory(t, s, func(c *Config) { c.LookupsPerSecond, c.Parallel = 100, 8 })
 		c := from("192.0.2.1", aliceKey)
-		p := principal(t, d, c)
+		principal(t, d, c)
 		answered := flood(t, d, "198.51.100.1")
 		time.Sleep(10 * time.Second)
 		for second := range 90 {
 			began := time.Now()
-			var err error
-			if p, err = d.PrincipalByCredential(t.Context(), c); err != nil {
+			p, err := d.PrincipalByCredential(t.Context(), c)
+			if err != nil {
 				t.Fatalf("after %d s: %v", second, err)
 			}
 			if _, err := d.Facts(t.Context(), p, c, "vision", "p"); err != nil {
