@@ -410,3 +410,62 @@ func (p *process) awaitActive(t *testing.T, n int) {
 		return strings.Count(string(b), "gateway.(*Gateway).ServeHTTP") >= n
 	})
 }
+
+// TestReloadKeepsLookUps: what the server that is the record answered counts after a reload, as long as it
+// is the same server: no reload makes everybody be looked up again at once.
+func TestReloadKeepsLookUps(t *testing.T) {
+	server := newRecorder(t)
+	server.says(func(r received) (int, string, string) {
+		if r.target != "/graphql" {
+			return http.StatusOK, "text/html", "a page"
+		}
+		return http.StatusOK, "application/json", `{"data":{"viewer":{"id":"VXNlcjox","username":"mia","entity":"mia","email":"mia@acme.test","admin":false,"teams":{"edges":[]}}}}`
+	})
+	c := config{upstream: server.host(), global: "directory wandb " + server.URL}
+	p := start(t, c)
+	lookUps := func() (n int) {
+		if a := p.send("GET", "/some/page", "local-0123456789012345678901234567890123456789", "", nil); a.status != http.StatusOK {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		for _, r := range server.take() {
+			if r.target == "/graphql" {
+				n++
+			}
+		}
+		return n
+	}
+	if n := lookUps(); n == 0 {
+		t.Fatal("nobody was looked up")
+	}
+	for range 3 {
+		if status, body := p.load(c); status != http.StatusOK {
+			t.Fatalf("%d %s", status, body)
+		}
+		if n := lookUps(); n != 0 {
+			t.Errorf("after a reload the server is asked %d times", n)
+		}
+	}
+	c.global = "directory wandb " + server.URL + " {\n\t\t\thits 30s\n\t\t}"
+	if status, body := p.load(c); status != http.StatusOK {
+		t.Fatalf("%d %s", status, body)
+	}
+	if n := lookUps(); n == 0 {
+		t.Error("answers count for longer than the new configuration says")
+	}
+}
+
+// TestReloadForgivesNothing: whoever guesses keys has no more guesses after a reload.
+func TestReloadForgivesNothing(t *testing.T) {
+	c := config{upstream: newRecorder(t).host(), global: "failure_limit 5/h"}
+	p := start(t, c)
+	guess := func() int {
+		return p.send("GET", "/files/vision/team/run1/log.txt", "local-ffffffffffffffffffffffffffffffffffffffff", "", nil).status
+	}
+	p.await("the limit to be reached", 10*time.Second, func() bool { return guess() == http.StatusTooManyRequests })
+	if status, body := p.load(c); status != http.StatusOK {
+		t.Fatalf("%d %s", status, body)
+	}
+	if status := guess(); status != http.StatusTooManyRequests {
+		t.Errorf("after a reload a guess is answered %d", status)
+	}
+}
