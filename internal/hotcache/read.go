@@ -104,7 +104,7 @@ func open[T any, K string | []byte](e *entry, key K) (value T, err error) {
 	}
 	value, ok := e.value.(T)
 	if !ok {
-		return value, fmt.Errorf("hotcache: %q was read as %T before, and now as %T", key, e.value, value)
+		return value, fmt.Errorf("hotcache: %q was read as %T before, and now as %T", string(key), e.value, value)
 	}
 	return value, nil
 }
