@@ -296,8 +296,8 @@ func TestFactsAreTheDirectorysOwn(t *testing.T) {
 	if got := facts(h.Directory, &exchanged); got.Ref != alice.Ref() {
 		t.Errorf("alice with bob's reading became %v", got.Ref)
 	}
-	other, _ := onStore(t, h.store, authz.Settings{DisablePersonalEntity: true}), ctx
-	if got := facts(other.Directory, h.principal(alice.Ref())); got.PersonalEntity != "" {
+	reloaded := onCache(t, h.cache, authz.Settings{DisablePersonalEntity: true})
+	if got := facts(reloaded.Directory, h.principal(alice.Ref())); got.PersonalEntity != "" {
 		t.Errorf("a principal read under other settings became a fact: %+v", got)
 	}
 	if p := h.principal(bob.Ref()); !p.Reading.Holds() {

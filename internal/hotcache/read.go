@@ -17,7 +17,7 @@ const (
 	maxStamps = 4096
 	// entryBytes estimates what an entry costs beside its key and value: its struct, and
 	// ristretto's two maps and sketch.
-	entryBytes = 288
+	entryBytes = 352
 	// leastDerived estimates what a derived value takes at least. Beyond it, it takes what the
 	// records do that it was made of and that are not kept themselves.
 	leastDerived = 256
