@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // A document is JSON that people wrote, read so that every mistake can be named by its place: unlike
@@ -98,7 +100,7 @@ func (p *documentParser) object(depth int) (value, error) {
 			return v, p.errorf("a member needs a name in quotes")
 		}
 		if _, twice := v.member(name); twice {
-			return v, p.errorf("the member %q is there twice", clip(name))
+			return v, p.errorf("the member %q is there twice", untrusted.Clip(name))
 		}
 		if len(v.members) == maxMembers {
 			return v, p.errorf("an object with more than %d members", maxMembers)
@@ -236,7 +238,7 @@ func (r *row) namedTexts(name string) *map[string]string {
 	named := make(map[string]string, len(v.members))
 	for _, m := range v.members {
 		if m.value.kind != aString {
-			r.faultf("%s: %q is %s and must be a string", name, clip(m.name), m.value.kind)
+			r.faultf("%s: %q is %s and must be a string", name, untrusted.Clip(m.name), m.value.kind)
 			continue
 		}
 		named[m.name] = m.value.text
@@ -260,7 +262,7 @@ func (r *row) rows(name string, f func(i int, item *row)) bool {
 func (r *row) unknown() {
 	for _, m := range r.value.members {
 		if !slices.Contains(r.asked, m.name) {
-			r.faultf("%q is not known here: use %s", clip(m.name), strings.Join(r.asked, ", "))
+			r.faultf("%q is not known here: use %s", untrusted.Clip(m.name), strings.Join(r.asked, ", "))
 		}
 	}
 }

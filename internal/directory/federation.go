@@ -13,6 +13,7 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/hotcache"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/store"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // An external service account signs in with assertions of an issuer (FED-26). Which are its own is
@@ -112,7 +113,7 @@ func (d *Directory) judgeFederation(ctx context.Context, a *iam.ServiceAccount) 
 		if err := exact("the name of a claim", name, maxClaimNameBytes); err != nil {
 			return err
 		}
-		if err := exact("the claim "+clip(name), a.Claims[name], maxAssertionBytes); err != nil {
+		if err := exact("the claim "+untrusted.Clip(name), a.Claims[name], maxAssertionBytes); err != nil {
 			return err
 		}
 	}
@@ -130,7 +131,7 @@ func plain(what, text string, most int) error {
 	case len(text) > most:
 		return iam.Invalidf("%s has %d bytes, and may have %d", what, len(text), most)
 	case !plainText(text):
-		return iam.Invalidf("%s %q is not plain text: leave out control characters", what, clip(text))
+		return iam.Invalidf("%s %q is not plain text: leave out control characters", what, untrusted.Clip(text))
 	}
 	return nil
 }
@@ -141,7 +142,7 @@ func exact(what, text string, most int) error {
 		return err
 	}
 	if strings.ContainsAny(text, "*?") {
-		return iam.Invalidf("%s %q has a wildcard, but everything is compared exactly: instead name each claim that is the same in all its assertions with its whole value, such as repository=acme/detector, and leave out those that vary", what, clip(text))
+		return iam.Invalidf("%s %q has a wildcard, but everything is compared exactly: instead name each claim that is the same in all its assertions with its whole value, such as repository=acme/detector, and leave out those that vary", what, untrusted.Clip(text))
 	}
 	return nil
 }
@@ -161,7 +162,7 @@ func (tx *transaction) claimFederation(a *iam.ServiceAccount) error {
 			return err
 		}
 		if was != nil && *was != a.ID {
-			return iam.Conflictf("another service account has the subject %q of %s: two would be one", clip(a.Subject), clip(a.Issuer))
+			return iam.Conflictf("another service account has the subject %q of %s: two would be one", untrusted.Clip(a.Subject), untrusted.Clip(a.Issuer))
 		}
 		if err := tx.put(key, a.ID); err != nil {
 			return err
@@ -176,7 +177,7 @@ func (tx *transaction) claimFederation(a *iam.ServiceAccount) error {
 	}
 	for _, rule := range r.Rules {
 		if maps.Equal(rule.Claims, a.Claims) {
-			return iam.Conflictf("another service account has the same claims of %s: two would be one", clip(a.Issuer))
+			return iam.Conflictf("another service account has the same claims of %s: two would be one", untrusted.Clip(a.Issuer))
 		}
 	}
 	r.Rules = append(r.Rules, ClaimRule{a.ID, a.Claims})
@@ -184,7 +185,7 @@ func (tx *transaction) claimFederation(a *iam.ServiceAccount) error {
 	err = tx.put(tx.d.names.claimRules(a.Issuer), r)
 	if iam.KindOf(err) == iam.KindTooLarge {
 		return &iam.Error{Kind: iam.KindTooLarge, Reason: "too_large",
-			Message: "the claim rules of all service accounts of " + clip(a.Issuer) + " together have grown too large: delete accounts that are not used, or shorten their claims"}
+			Message: "the claim rules of all service accounts of " + untrusted.Clip(a.Issuer) + " together have grown too large: delete accounts that are not used, or shorten their claims"}
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // MaxImportBytes bounds an import file.
@@ -123,7 +124,7 @@ func newImporter(tx *transaction, o ImportOptions) *importer {
 func (im *importer) file(document value) error {
 	top := &row{value: document}
 	if name := top.text("organization"); name != nil && *name != im.tx.d.organization {
-		im.faults = append(im.faults, fmt.Sprintf("organization: the file is of %q, this gateway serves %s", clip(*name), im.tx.d.organization))
+		im.faults = append(im.faults, fmt.Sprintf("organization: the file is of %q, this gateway serves %s", untrusted.Clip(*name), im.tx.d.organization))
 	}
 	for _, step := range []struct {
 		list  string
@@ -192,7 +193,7 @@ func (im *importer) judge(r *row, err error) error {
 	}
 	label := r.label
 	if r.name != "" {
-		label += " (" + clip(r.name) + ")"
+		label += " (" + untrusted.Clip(r.name) + ")"
 	}
 	for _, fault := range r.faults {
 		im.faults = append(im.faults, label+": "+fault)

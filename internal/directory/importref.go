@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // The following find what a row refers to. A reference to a row that was refused is errFaulty.
@@ -67,7 +68,7 @@ func (im *importer) missing(kind, name string, orKind ...string) error {
 	if im.bad[kind+"/"+iam.FoldName(name)] {
 		return errFaulty
 	}
-	return iam.Invalidf("there is no %s%s %q, neither here nor in the file", strings.Join(orKind, ""), strings.ReplaceAll(kind, "_", " "), clip(name))
+	return iam.Invalidf("there is no %s%s %q, neither here nor in the file", strings.Join(orKind, ""), strings.ReplaceAll(kind, "_", " "), untrusted.Clip(name))
 }
 
 func (tx *transaction) nameRecord(name string) (*nameRecord, error) {

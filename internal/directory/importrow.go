@@ -5,6 +5,7 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/internal/apikey"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // One function for each list of the import file. Each reads its row's members first, so that a
@@ -378,7 +379,7 @@ func (im *importer) apiKey(r *row) error {
 		return im.keyKnownByID(ref, iam.KeyID(*id), name)
 	}
 	if secret := iam.NewSecret(*key); id != nil && *id != string(apikey.ID(secret)) {
-		return iam.Invalidf("the key has not the id %s: give the key without an id", clip(*id))
+		return iam.Invalidf("the key has not the id %s: give the key without an id", untrusted.Clip(*id))
 	}
 	before := im.tx.changes
 	was, err := load[keyRecord](im.tx, im.tx.d.names.key+sum)

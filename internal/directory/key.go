@@ -9,6 +9,7 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/apikey"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/store"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // Key is what is known of an API key; the key itself is not (K06).
@@ -185,7 +186,7 @@ type foundKey struct {
 // bits of a hash, so several keys can have one.
 func (tx *transaction) keysWithID(owner iam.PrincipalRef, id iam.KeyID) ([]foundKey, error) {
 	if !apikey.ValidID(string(id)) {
-		return nil, iam.Invalidf("%q is not the id of a key: ids are 8 hex digits, as key list shows them", clip(string(id)))
+		return nil, iam.Invalidf("%q is not the id of a key: ids are 8 hex digits, as key list shows them", untrusted.Clip(string(id)))
 	}
 	prefix := tx.d.names.keysWithID(id)
 	keys, err := tx.list(prefix)

@@ -9,6 +9,7 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/hotcache"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/store"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // NewProject describes a project to be recorded.
@@ -199,7 +200,7 @@ func (tx *transaction) standingEntity(id iam.EntityID) error {
 	}
 	user, ok := id.User()
 	if !ok {
-		return iam.NotFoundf("there is no team or user %q", clip(string(id)))
+		return iam.NotFoundf("there is no team or user %q", untrusted.Clip(string(id)))
 	}
 	_, err := tx.standingUser(user)
 	return err
@@ -428,7 +429,7 @@ func without(members []iam.ProjectMember, who iam.PrincipalRef) []iam.ProjectMem
 }
 
 func invalidProjectName(name string) error {
-	return iam.Invalidf("%q is not a project name: use 1 to 128 bytes without / \\ # ? %% : and control characters", clip(name))
+	return iam.Invalidf("%q is not a project name: use 1 to 128 bytes without / \\ # ? %% : and control characters", untrusted.Clip(name))
 }
 
 func invalidVisibility(v iam.Visibility) error {

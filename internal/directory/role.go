@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // Bounds on custom roles: all of them are read for every decision that is not cached.
@@ -69,7 +70,7 @@ func (tx *transaction) checkRole(role iam.Role) error {
 		return err
 	}
 	if r.index(role) < 0 {
-		return iam.Invalidf("there is no role %q: use admin, member, viewer, or make a custom role of that name first", clip(string(role)))
+		return iam.Invalidf("there is no role %q: use admin, member, viewer, or make a custom role of that name first", untrusted.Clip(string(role)))
 	}
 	return tx.guard(tx.d.names.roles)
 }
@@ -107,7 +108,7 @@ func (tx *transaction) deleteRole(name iam.Role) (c Change[iam.CustomRole], err 
 	}
 	i := r.index(name)
 	if i < 0 {
-		return c, iam.NotFoundf("there is no custom role %q", clip(string(name)))
+		return c, iam.NotFoundf("there is no custom role %q", untrusted.Clip(string(name)))
 	}
 	before := r.Roles[i]
 	c.Before = &before
@@ -216,7 +217,7 @@ func validCustomRole(role iam.CustomRole) error {
 		return iam.Invalidf("%q is a predefined role: choose another name", role.Name)
 	}
 	if role.Inherits != iam.RoleMember && role.Inherits != iam.RoleViewer {
-		return iam.Invalidf("the custom role %s inherits from %q: it must be member or viewer", role.Name, clip(string(role.Inherits)))
+		return iam.Invalidf("the custom role %s inherits from %q: it must be member or viewer", role.Name, untrusted.Clip(string(role.Inherits)))
 	}
 	if len(role.Description) > maxDescriptionBytes {
 		return iam.Invalidf("the description of the custom role %s has more than %d bytes", role.Name, maxDescriptionBytes)
@@ -226,7 +227,7 @@ func validCustomRole(role iam.CustomRole) error {
 	}
 	for _, permission := range role.Permissions {
 		if !permissionForm.MatchString(permission) {
-			return iam.Invalidf("%q is not a permission: permissions read object:operation, as run:stop; * is none", clip(permission))
+			return iam.Invalidf("%q is not a permission: permissions read object:operation, as run:stop; * is none", untrusted.Clip(permission))
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // NewServiceAccount describes a service account to be added: of a team (Team), or of the
@@ -209,7 +210,7 @@ func (tx *transaction) deleteServiceAccountsOf(t *iam.Team) error {
 	}
 	if len(others) > 0 {
 		return &iam.Error{Kind: iam.KindConflict, Reason: "default_team",
-			Message: fmt.Sprintf("the team %s is the default team of %s: give them another default team first", t.Name, clip(strings.Join(others, ", ")))}
+			Message: fmt.Sprintf("the team %s is the default team of %s: give them another default team first", t.Name, untrusted.Clip(strings.Join(others, ", ")))}
 	}
 	for _, id := range own {
 		if err := tx.deleteServiceAccount(id); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/store"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // rounds bounds how often a change is decided anew because somebody else was faster.
@@ -243,7 +244,7 @@ func (d *Directory) scan(ctx context.Context, prefix string, f func(store.Record
 func get[T any](ctx context.Context, d *Directory, key, what, id string) (*T, error) {
 	v, err := load[T](d.reading(ctx), key)
 	if err == nil && v == nil {
-		return nil, iam.NotFoundf("there is no %s %q: the id is wrong, or it was deleted", what, clip(id))
+		return nil, iam.NotFoundf("there is no %s %q: the id is wrong, or it was deleted", what, untrusted.Clip(id))
 	}
 	return v, err
 }

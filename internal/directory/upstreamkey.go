@@ -6,6 +6,7 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/store"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // A person or a team can have a key of the W&B server's own, which package vault seals and opens. What
@@ -73,7 +74,7 @@ func (tx *transaction) standingOwner(owner iam.EntityID) error {
 	}
 	user, ok := owner.User()
 	if !ok {
-		return iam.Invalidf("%q is neither a person nor a team", clip(string(owner)))
+		return iam.Invalidf("%q is neither a person nor a team", untrusted.Clip(string(owner)))
 	}
 	_, err := tx.standingUser(user)
 	return err

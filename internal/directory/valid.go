@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 func validUser(u *iam.User) error {
@@ -12,7 +13,7 @@ func validUser(u *iam.User) error {
 		return err
 	}
 	if u.Email != "" && !validEmail(u.Email) {
-		return iam.Invalidf("%q is not an e-mail address: use ASCII characters with one @, at most %d", clip(u.Email), maxEmailBytes)
+		return iam.Invalidf("%q is not an e-mail address: use ASCII characters with one @, at most %d", untrusted.Clip(u.Email), maxEmailBytes)
 	}
 	if err := validLabel("name", u.Name); err != nil {
 		return err
@@ -32,7 +33,7 @@ func validName(what, name string) error {
 	if iam.ValidName(name) {
 		return nil
 	}
-	return iam.Invalidf("%s %q is not a name: use 1 to 128 of letters, digits and . _ @ -", what, clip(name))
+	return iam.Invalidf("%s %q is not a name: use 1 to 128 of letters, digits and . _ @ -", what, untrusted.Clip(name))
 }
 
 // maxLabelBytes bounds text that only people read: full names, labels of keys.
@@ -40,7 +41,7 @@ const maxLabelBytes = 256
 
 func validLabel(what, label string) error {
 	if len(label) > maxLabelBytes || !plainText(label) {
-		return iam.Invalidf("%s %q is not plain text of at most %d bytes", what, clip(label), maxLabelBytes)
+		return iam.Invalidf("%s %q is not plain text of at most %d bytes", what, untrusted.Clip(label), maxLabelBytes)
 	}
 	return nil
 }
@@ -48,15 +49,6 @@ func validLabel(what, label string) error {
 // plainText reports whether text is UTF-8 without control characters.
 func plainText(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' })
-}
-
-// clip bounds what a message quotes.
-func clip(s string) string {
-	const most = 80
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "..."
 }
 
 // created is the time that goes into records: whole seconds, so that it survives any format.

@@ -1,13 +1,11 @@
 package login
 
 import (
-	"strings"
-	"unicode"
-
 	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/login/identity"
 	"github.com/wandb-gateway/wandb-gateway/internal/session"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // Action says what an Event is about.
@@ -87,16 +85,5 @@ func teamNames(teams []iam.TeamRef) []string {
 	return names
 }
 
-// plain returns a text from outside as it can stand in a log: one line, not long (threats V02).
-func plain(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-	if len(s) > maxEventBytes {
-		s = strings.ToValidUTF8(s[:maxEventBytes], "") + "..."
-	}
-	return s
-}
+// plain returns a text from outside as it can stand in a log (threats V02).
+func plain(s string) string { return untrusted.Line(s, maxEventBytes) }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/store"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // endTogether bounds the sessions that end in one commit.
@@ -40,7 +41,7 @@ func (s *Sessions) End(ctx context.Context, secret iam.Secret) error {
 // is iam.KindNotFound.
 func (s *Sessions) EndByID(ctx context.Context, owner iam.PrincipalRef, id string) (*Session, error) {
 	if !ValidID(id) {
-		return nil, iam.Invalidf("%q is not the id of a session: ids are 16 hex digits, as the list shows them", clip(id))
+		return nil, iam.Invalidf("%q is not the id of a session: ids are 16 hex digits, as the list shows them", untrusted.Clip(id))
 	}
 	ended, err := s.end(ctx, func() ([]stored, error) {
 		return s.withIDs(ctx, []string{id}, func(x *Session) bool { return owner.ID == "" || x.Principal == owner })

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/store"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // Method says how somebody signed in.
@@ -115,13 +116,13 @@ func (s *Sessions) newRecord(n NewSession) (record, error) {
 		return record{}, iam.Invalidf("only a person can have a session: service accounts use API keys") // K14
 	}
 	if !n.Method.Valid() {
-		return record{}, iam.Invalidf("%q is no way to sign in", clip(string(n.Method)))
+		return record{}, iam.Invalidf("%q is no way to sign in", untrusted.Clip(string(n.Method)))
 	}
 	for _, v := range []struct{ what, value string }{
 		{"issuer", n.Issuer}, {"subject", n.Subject}, {"session id", n.ProviderSession},
 	} {
 		if !validName(v.value) {
-			return record{}, iam.Invalidf("the sign-in authority's %s %q is not plain text of at most %d bytes", v.what, clip(v.value), maxNameBytes)
+			return record{}, iam.Invalidf("the sign-in authority's %s %q is not plain text of at most %d bytes", v.what, untrusted.Clip(v.value), maxNameBytes)
 		}
 	}
 	if n.Issuer == "" && (n.Subject != "" || n.ProviderSession != "") {
@@ -152,13 +153,4 @@ func printable(s string) string {
 		}
 	}
 	return string(b)
-}
-
-// clip bounds what a message quotes.
-func clip(s string) string {
-	const most = 80
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "..."
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/authz"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // filled is a variable whose value was changed by filling in a name.
@@ -367,7 +368,7 @@ func (c *Call) answered(r *resolved, n *node) bool {
 
 func unfilterable(n *node) error {
 	return &iam.Error{Kind: iam.KindDenied, Reason: ReasonUnfilterableList,
-		Message: "the list " + clip(n.key) + " can only be shown without the projects that you may not see, " +
+		Message: "the list " + untrusted.Quote(n.key) + " can only be shown without the projects that you may not see, " +
 			"and for that it must select edges { node { name } }"}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // argument is a value of a call: a literal of the document, or a part of the variables' JSON. Both
@@ -131,7 +132,7 @@ func (a argument) isFalse() bool {
 
 func wrongArgument(name, why string) error {
 	return &iam.Error{Kind: iam.KindInvalid, Reason: ReasonInvalidArgument,
-		Message: "the argument " + clip(name) + " " + why}
+		Message: "the argument " + untrusted.Quote(name) + " " + why}
 }
 
 // switched refuses a call whose @include or @skip hangs on anything but true or false: a server that

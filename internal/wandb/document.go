@@ -9,6 +9,7 @@ import (
 	"github.com/vektah/gqlparser/v2/parser"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // document is a GraphQL document, read once and kept for all calls that send the same text. It is
@@ -120,7 +121,7 @@ func readDocument(text string, l limits) (*document, error) {
 	r := documentReader{limits: l, fragments: make(map[string]*ast.FragmentDefinition, len(parsed.Fragments))}
 	for _, f := range parsed.Fragments {
 		if _, ok := r.fragments[f.Name]; ok {
-			return nil, malformedDocument("the fragment " + clip(f.Name) + " is defined twice")
+			return nil, malformedDocument("the fragment " + untrusted.Quote(f.Name) + " is defined twice")
 		}
 		if len(f.VariableDefinition) > 0 || len(f.Directives) > 0 {
 			return nil, malformedDocument("a fragment has variables or directives of its own")
@@ -191,15 +192,6 @@ func tooDeep(l limits) error {
 		Message: "the GraphQL document is nested deeper than " + strconv.Itoa(l.depth) + " levels"}
 }
 
-// clip shortens what came from outside before it stands in a message.
-func clip(s string) string {
-	const most = 64
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "..."
-	}
-	return strconv.Quote(s)
-}
-
 // documentReader turns gqlparser's tree into ours.
 type documentReader struct {
 	limits    limits
@@ -224,7 +216,7 @@ func (r *documentReader) operation(o *ast.OperationDefinition) (*operation, erro
 	r.variables, r.switches = make(map[string]bool, len(o.VariableDefinitions)), nil
 	for _, v := range o.VariableDefinitions {
 		if r.variables[v.Variable] || len(v.Directives) > 0 {
-			return nil, malformedDocument("the variable " + clip(v.Variable) + " is defined twice or has a directive")
+			return nil, malformedDocument("the variable " + untrusted.Quote(v.Variable) + " is defined twice or has a directive")
 		}
 		r.variables[v.Variable] = true
 		fallback, err := r.value(v.DefaultValue, 0)
@@ -253,7 +245,7 @@ func checkKeys(roots []*node) error {
 	for _, n := range roots {
 		other, ok := byKey[n.key]
 		if ok && (other.name != n.name || !sameMembers(other.args, n.args)) {
-			return malformedDocument("two root fields answer as " + clip(n.key))
+			return malformedDocument("two root fields answer as " + untrusted.Quote(n.key))
 		}
 		byKey[n.key] = n
 	}
@@ -325,11 +317,11 @@ func (r *documentReader) selection(parent *node, selection ast.Selection, typ st
 func (r *documentReader) spread(parent *node, name string, conditions []condition, depth int) error {
 	f, ok := r.fragments[name]
 	if !ok {
-		return malformedDocument("the fragment " + clip(name) + " is not defined")
+		return malformedDocument("the fragment " + untrusted.Quote(name) + " is not defined")
 	}
 	for _, open := range r.open {
 		if open == name {
-			return malformedDocument("the fragment " + clip(name) + " contains itself")
+			return malformedDocument("the fragment " + untrusted.Quote(name) + " contains itself")
 		}
 	}
 	r.open = append(r.open, name)
@@ -347,7 +339,7 @@ func (r *documentReader) field(parent *node, f *ast.Field, typ string, condition
 	}
 	for _, a := range f.Arguments {
 		if find(n.args, a.Name) != nil {
-			return malformedDocument("the argument " + clip(a.Name) + " is given twice")
+			return malformedDocument("the argument " + untrusted.Quote(a.Name) + " is given twice")
 		}
 		v, err := r.value(a.Value, 0)
 		if err != nil {
@@ -365,7 +357,7 @@ func (r *documentReader) conditions(directives ast.DirectiveList, outer []condit
 	all := outer
 	for _, d := range directives {
 		if d.Name != "include" && d.Name != "skip" || len(d.Arguments) != 1 || d.Arguments[0].Name != "if" {
-			return nil, malformedDocument("the directive @" + clip(d.Name) + " is not known here, or has other arguments than `if`")
+			return nil, malformedDocument("the directive @" + untrusted.Quote(d.Name) + " is not known here, or has other arguments than `if`")
 		}
 		v, err := r.value(d.Arguments[0].Value, 0)
 		if err != nil {
@@ -395,7 +387,7 @@ func (r *documentReader) value(v *ast.Value, depth int) (*value, error) {
 	case ast.Variable:
 		out.kind = variableValue
 		if !r.variables[v.Raw] {
-			return nil, malformedDocument("the variable " + clip(v.Raw) + " is not declared")
+			return nil, malformedDocument("the variable " + untrusted.Quote(v.Raw) + " is not declared")
 		}
 	case ast.IntValue, ast.FloatValue:
 		out.kind = numberValue
@@ -423,7 +415,7 @@ func (r *documentReader) value(v *ast.Value, depth int) (*value, error) {
 	}
 	for _, child := range v.Children {
 		if out.kind == objectValue && find(out.members, child.Name) != nil {
-			return nil, malformedDocument("the member " + clip(child.Name) + " is given twice")
+			return nil, malformedDocument("the member " + untrusted.Quote(child.Name) + " is given twice")
 		}
 		item, err := r.value(child.Value, depth+1)
 		if err != nil {

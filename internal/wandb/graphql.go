@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // The reasons for which a GraphQL request is refused before it is judged.
@@ -198,7 +199,7 @@ func (c *Call) lookAlike(name string) error {
 	switch foldFully(name) {
 	case "query", "operationname", "variables", "extensions":
 		return &iam.Error{Kind: iam.KindInvalid, Reason: ReasonDuplicateMember,
-			Message: "the body has the member " + clip(name) + ", which differs only in case from one that is read"}
+			Message: "the body has the member " + untrusted.Quote(name) + ", which differs only in case from one that is read"}
 	}
 	return nil
 }

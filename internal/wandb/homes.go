@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // Home says where what an opaque id names lies. The zero Home is nowhere that the server tells.
@@ -95,7 +97,7 @@ func ReadHomeAnswer(t IDType, answer []byte) (Home, error) {
 	}
 	for _, e := range read.Errors {
 		if !tellsNothing(e.Message) {
-			return Home{}, errors.New("the server failed: " + clip(e.Message))
+			return Home{}, errors.New("the server failed: " + untrusted.Quote(e.Message))
 		}
 	}
 	if read.Data == nil && len(read.Errors) == 0 {

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // Algorithm is how a token is signed, as its header's `alg` says (RFC 7518 section 3.1, RFC 8037
@@ -71,16 +72,16 @@ func whyNot(name string) string {
 	upper := strings.ToUpper(name)
 	switch {
 	case upper == "NONE":
-		return fmt.Sprintf("the algorithm %s leaves a token unsigned, so that anybody could write it: use one of %s", quote(name), known())
+		return fmt.Sprintf("the algorithm %s leaves a token unsigned, so that anybody could write it: use one of %s", untrusted.Quote(name), known())
 	case len(name) > 2 && upper[:2] == "HS":
-		return fmt.Sprintf("the algorithm %s is not accepted: whoever can verify with it can also sign, and the published key of an issuer would be the secret; use one of %s", quote(name), known())
+		return fmt.Sprintf("the algorithm %s is not accepted: whoever can verify with it can also sign, and the published key of an issuer would be the secret; use one of %s", untrusted.Quote(name), known())
 	}
 	for _, a := range algorithms {
 		if strings.EqualFold(string(a), name) {
-			return fmt.Sprintf("the algorithm %s is not written as the standard does: write %s", quote(name), a)
+			return fmt.Sprintf("the algorithm %s is not written as the standard does: write %s", untrusted.Quote(name), a)
 		}
 	}
-	return fmt.Sprintf("the algorithm %s is not known: use one of %s", quote(name), known())
+	return fmt.Sprintf("the algorithm %s is not known: use one of %s", untrusted.Quote(name), known())
 }
 
 func known() string {
@@ -106,17 +107,6 @@ func (a Algorithm) hash() crypto.Hash {
 	default:
 		return 0
 	}
-}
-
-// quotedBytes bounds how much of what strangers wrote is repeated in a message.
-const quotedBytes = 64
-
-// quote returns what a stranger wrote as it can stand in a message: escaped, and not long.
-func quote(s string) string {
-	if len(s) > quotedBytes {
-		return fmt.Sprintf("%+q...", s[:quotedBytes])
-	}
-	return fmt.Sprintf("%+q", s)
 }
 
 func malformed(format string, args ...any) error {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // Claims are the members of a token's payload. Names are exact: `Sub` is not `sub`. A claim of another
@@ -83,7 +85,7 @@ func (c Claims) NumericDate(name string) (time.Time, bool, error) {
 	}
 	seconds, err := strconv.ParseFloat(string(value), 64)
 	if err != nil || value[0] == '-' || seconds >= maxSeconds {
-		return time.Time{}, false, malformed("the claim %s is no time: it must be a number of seconds since 1970, from 0 to below 2^53", quote(name))
+		return time.Time{}, false, malformed("the claim %s is no time: it must be a number of seconds since 1970, from 0 to below 2^53", untrusted.Quote(name))
 	}
 	whole := int64(seconds)
 	return time.Unix(whole, int64((seconds-float64(whole))*1e9)).UTC(), true, nil
@@ -171,7 +173,7 @@ func lookup(members []member, path string) (jsontext.Value, bool) {
 }
 
 func wrongType(name string, value jsontext.Value, want string) error {
-	return malformed("the claim %s is %s, but must be %s", quote(name), typeOf(value), want)
+	return malformed("the claim %s is %s, but must be %s", untrusted.Quote(name), typeOf(value), want)
 }
 
 func typeOf(value jsontext.Value) string {

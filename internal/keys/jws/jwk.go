@@ -12,6 +12,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // The bounds of an RSA key. Below, it can be factored; above, one check of a signature costs the time
@@ -75,7 +77,7 @@ func forVerifying(jwk []member) error {
 		return err
 	}
 	if _, ok := find(jwk, "use"); ok && use != "sig" {
-		return fmt.Errorf("its `use` is %s, not sig", quote(use))
+		return fmt.Errorf("its `use` is %s, not sig", untrusted.Quote(use))
 	}
 	value, ok := find(jwk, "key_ops")
 	if !ok {
@@ -111,7 +113,7 @@ func publicKey(jwk []member) (crypto.PublicKey, error) {
 	case "oct":
 		return nil, errors.New("it is a symmetric key, which must not be published: replace this key at the issuer")
 	default:
-		return nil, fmt.Errorf("its kind (`kty`) %s is not known", quote(kty))
+		return nil, fmt.Errorf("its kind (`kty`) %s is not known", untrusted.Quote(kty))
 	}
 	var alone bytes.Buffer
 	for i, name := range members {
@@ -167,7 +169,7 @@ func pinnedTo(jwk []member, public crypto.PublicKey) ([]Algorithm, error) {
 		return nil, nil
 	}
 	if !slices.Contains(fitting, Algorithm(name)) {
-		return nil, fmt.Errorf("its `alg` is %s, but a key of its kind verifies %v", quote(name), fitting)
+		return nil, fmt.Errorf("its `alg` is %s, but a key of its kind verifies %v", untrusted.Quote(name), fitting)
 	}
 	return []Algorithm{Algorithm(name)}, nil
 }

@@ -14,7 +14,9 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 const (
@@ -148,7 +150,7 @@ func named(kid string) string {
 	if kid == "" {
 		return ""
 	}
-	return " with id " + quote(kid)
+	return " with id " + untrusted.Quote(kid)
 }
 
 // keyList returns the list of keys in a key set. Names that stand twice are refused here for the set

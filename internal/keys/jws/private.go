@@ -15,6 +15,7 @@ import (
 	"log/slog"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 const redacted = "REDACTED"
@@ -64,7 +65,7 @@ func NewPrivateKey(algorithm Algorithm) (*PrivateKey, error) {
 		}
 		return privateKey(key)
 	default:
-		return nil, iam.Invalidf("the gateway does not sign with %s: use %s or %s", quote(string(algorithm)), ES256, EdDSA)
+		return nil, iam.Invalidf("the gateway does not sign with %s: use %s or %s", untrusted.Quote(string(algorithm)), ES256, EdDSA)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"crypto/rsa"
 	"math/big"
 	"slices"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // maxTries bounds how many signatures are checked for one token: keys of an issuer that have the same
@@ -44,14 +46,14 @@ func (t *Token) Verify(set *KeySet, allowed []Algorithm) (*Key, error) {
 	case t.KeyID == "":
 		return nil, t.unknownKey()
 	}
-	return nil, refuse(ReasonAlgorithm, "the token is signed with %s, but its key %s is not for that algorithm", t.Algorithm, quote(t.KeyID))
+	return nil, refuse(ReasonAlgorithm, "the token is signed with %s, but its key %s is not for that algorithm", t.Algorithm, untrusted.Quote(t.KeyID))
 }
 
 func (t *Token) unknownKey() error {
 	if t.KeyID == "" {
 		return refuse(ReasonUnknownKey, "the token names no key, and the key set of its issuer has none for %s", t.Algorithm)
 	}
-	return refuse(ReasonUnknownKey, "the key %s that the token names is not in the key set of its issuer", quote(t.KeyID))
+	return refuse(ReasonUnknownKey, "the key %s that the token names is not in the key set of its issuer", untrusted.Quote(t.KeyID))
 }
 
 // digest returns what the signature is over: the hash of header and payload as they came, or these

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/jws"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // ReasonUnavailable is the reason of errors that mean that the issuer's keys cannot be had, so that
@@ -64,7 +65,7 @@ func (c Config) validate() error {
 	}
 	u, err := parseURL(c.KeysURL)
 	if err != nil || u.Scheme != "https" && !plainLoopback(u) {
-		return iam.Invalidf("%s is no place to fetch the keys of an issuer from: write an https URL without user name and fragment (http only on a loopback address)", quote(c.KeysURL))
+		return iam.Invalidf("%s is no place to fetch the keys of an issuer from: write an https URL without user name and fragment (http only on a loopback address)", untrusted.Quote(c.KeysURL))
 	}
 	return nil
 }
@@ -86,15 +87,15 @@ func ValidIssuerURL(s string) error {
 	case strings.Contains(s, "@"): // it may be a password, which no message repeats
 		return iam.Invalidf("the issuer's URL holds a user name or a password: write it exactly as it stands in the `iss` of its tokens, such as https://acme.okta.com")
 	case err != nil:
-		return iam.Invalidf("the issuer %s is no URL with a host alone: write it exactly as it stands in the `iss` of its tokens, such as https://acme.okta.com, without user name or fragment", quote(s))
+		return iam.Invalidf("the issuer %s is no URL with a host alone: write it exactly as it stands in the `iss` of its tokens, such as https://acme.okta.com, without user name or fragment", untrusted.Quote(s))
 	case strings.Contains(s, "?"):
-		return iam.Invalidf("the issuer %s has a query, which the name of an issuer cannot have: leave out everything from the question mark on", quote(s))
+		return iam.Invalidf("the issuer %s has a query, which the name of an issuer cannot have: leave out everything from the question mark on", untrusted.Quote(s))
 	case u.Scheme == "https" || plainLoopback(u):
 		return nil
 	case u.Scheme == "http":
-		return iam.Invalidf("the issuer %s is reached without TLS, so that anybody on the way could replace its keys: use https (http only on a loopback address)", quote(s))
+		return iam.Invalidf("the issuer %s is reached without TLS, so that anybody on the way could replace its keys: use https (http only on a loopback address)", untrusted.Quote(s))
 	}
-	return iam.Invalidf("the issuer %s is no https URL: write it exactly as it stands in the `iss` of its tokens", quote(s))
+	return iam.Invalidf("the issuer %s is no https URL: write it exactly as it stands in the `iss` of its tokens", untrusted.Quote(s))
 }
 
 // parseURL reads an absolute http or https URL whose every part is what it looks like.

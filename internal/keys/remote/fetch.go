@@ -16,6 +16,7 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/jws"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // The bounds of what an issuer may take and send (threats J17).
@@ -80,7 +81,7 @@ func (c *client) close() {
 func withinOrigin(next *http.Request, via []*http.Request) error {
 	switch {
 	case origin(next.URL) != origin(via[0].URL):
-		return fmt.Errorf("it redirects to %s, and redirects to other places are not followed", quote(origin(next.URL)))
+		return fmt.Errorf("it redirects to %s, and redirects to other places are not followed", untrusted.Quote(origin(next.URL)))
 	case next.URL.User != nil:
 		return errors.New("it redirects to a URL with a user name")
 	case len(via) > maxRedirects:
@@ -153,7 +154,7 @@ func Discover(ctx context.Context, c Config) (Discovery, error) {
 	found, err := asking.discover(ctx)
 	if err != nil {
 		return Discovery{}, &iam.Error{Kind: iam.KindUnavailable, Reason: ReasonUnavailable,
-			Message: fmt.Sprintf("the issuer %s does not say where its keys are", quote(c.Issuer)), Err: err}
+			Message: fmt.Sprintf("the issuer %s does not say where its keys are", untrusted.Quote(c.Issuer)), Err: err}
 	}
 	return found, nil
 }
@@ -198,7 +199,7 @@ func (c *client) readDiscovery(body []byte) (Discovery, error) {
 		return Discovery{}, errors.New("its answer is not the JSON description of an issuer")
 	}
 	if text.Issuer != c.issuer { // exact bytes (threats J10)
-		return Discovery{}, fmt.Errorf("it calls itself %s, which is not exactly %s: configure the issuer as it calls itself", quote(text.Issuer), quote(c.issuer))
+		return Discovery{}, fmt.Errorf("it calls itself %s, which is not exactly %s: configure the issuer as it calls itself", untrusted.Quote(text.Issuer), untrusted.Quote(c.issuer))
 	}
 	if err := c.mayFetchFrom(text.JWKSURI); err != nil {
 		return Discovery{}, err
@@ -217,7 +218,7 @@ func (c *client) readDiscovery(body []byte) (Discovery, error) {
 func (c *client) mayFetchFrom(address string) error {
 	u, err := parseURL(address)
 	if err != nil {
-		return fmt.Errorf("its `jwks_uri` %s is no URL", quote(address))
+		return fmt.Errorf("its `jwks_uri` %s is no URL", untrusted.Quote(address))
 	}
 	if u.Scheme == "https" {
 		return nil
@@ -225,7 +226,7 @@ func (c *client) mayFetchFrom(address string) error {
 	if issuer, err := parseURL(c.issuer); err == nil && plainLoopback(issuer) && plainLoopback(u) {
 		return nil
 	}
-	return fmt.Errorf("its `jwks_uri` %s is not https", quote(address))
+	return fmt.Errorf("its `jwks_uri` %s is not https", untrusted.Quote(address))
 }
 
 // fetched is what one fetch brought.
@@ -272,13 +273,4 @@ func freshness(header http.Header) time.Duration {
 		}
 	}
 	return defaultFresh
-}
-
-// quote returns what others wrote as it can stand in a message: escaped, and not long.
-func quote(s string) string {
-	const limit = 200
-	if len(s) > limit {
-		return fmt.Sprintf("%+q...", s[:limit])
-	}
-	return fmt.Sprintf("%+q", s)
 }

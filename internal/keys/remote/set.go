@@ -13,6 +13,7 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/jws"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // How old keys may be. A key that the issuer takes away stops counting within MaxRemoval while the
@@ -94,7 +95,7 @@ func New(c Config) (*Set, error) {
 		return nil, err
 	}
 	if c.Pinned != nil && c.Pinned.Len() == 0 {
-		return nil, iam.Invalidf("the pinned key set of the issuer %s has no key that can be used: give it a JWK Set with the issuer's public keys", quote(c.Issuer))
+		return nil, iam.Invalidf("the pinned key set of the issuer %s has no key that can be used: give it a JWK Set with the issuer's public keys", untrusted.Quote(c.Issuer))
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -467,10 +468,10 @@ func (s *Set) Close() {
 // begin yet.
 func (s *Set) unknownYet(kid string, after time.Duration) error {
 	return &iam.Error{Kind: iam.KindUnavailable, Reason: ReasonUnavailable, RetryAfter: max(after, time.Second), Err: s.failure,
-		Message: fmt.Sprintf("the key %s is not among the keys of the issuer %s, which were fetched a moment ago: try again shortly, when they are fetched again", quote(kid), quote(s.config.Issuer))}
+		Message: fmt.Sprintf("the key %s is not among the keys of the issuer %s, which were fetched a moment ago: try again shortly, when they are fetched again", untrusted.Quote(kid), untrusted.Quote(s.config.Issuer))}
 }
 
 func (s *Set) unavailable(after time.Duration, cause error) error {
 	return &iam.Error{Kind: iam.KindUnavailable, Reason: ReasonUnavailable, RetryAfter: max(after, time.Second), Err: cause,
-		Message: fmt.Sprintf("the keys of the issuer %s cannot be had right now, so nobody can tell whether its tokens are genuine: try again shortly", quote(s.config.Issuer))}
+		Message: fmt.Sprintf("the keys of the issuer %s cannot be had right now, so nobody can tell whether its tokens are genuine: try again shortly", untrusted.Quote(s.config.Issuer))}
 }

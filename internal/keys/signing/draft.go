@@ -8,6 +8,7 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/jws"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // draft is a change of the record while it is decided.
@@ -90,7 +91,7 @@ func (d *draft) add(signsFrom time.Time, what What) error {
 func (d *draft) delete(id string) error {
 	i := slices.IndexFunc(d.keys, func(k key) bool { return k.ID == id })
 	if i < 0 {
-		return iam.NotFoundf("there is no signing key %q: it retired, was deleted, or the id is wrong", clip(id))
+		return iam.NotFoundf("there is no signing key %q: it retired, was deleted, or the id is wrong", untrusted.Clip(id))
 	}
 	signer := signerAt(d.keys, d.now)
 	d.note(Deleted, i)
@@ -139,13 +140,4 @@ func (d *draft) settle() {
 			e.Ends = d.keys[i+1].SignsFrom.Add(time.Duration(e.RetainSeconds) * time.Second)
 		}
 	}
-}
-
-// clip bounds what a message quotes.
-func clip(s string) string {
-	const most = 64
-	if len(s) <= most {
-		return s
-	}
-	return s[:most] + "..."
 }

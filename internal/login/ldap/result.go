@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	goldap "github.com/go-ldap/ldap/v3"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // maxDiagnosticBytes bounds how much of a server's own text goes into a log.
@@ -33,31 +35,16 @@ func plain(err error, secrets ...string) error {
 	result, ok := errors.AsType[*goldap.Error](err)
 	switch {
 	case !ok:
-		return errors.New(clean(err.Error(), secrets))
+		return errors.New(clean(err.Error(), secrets...))
 	case result.ResultCode >= goldap.ErrorNetwork:
-		return errors.New(clean(result.Err.Error(), secrets))
+		return errors.New(clean(result.Err.Error(), secrets...))
 	}
-	return &answer{code: result.ResultCode, said: clean(result.Err.Error(), secrets)}
+	return &answer{code: result.ResultCode, said: clean(result.Err.Error(), secrets...)}
 }
 
-// clean bounds a server's text, takes control characters out of it, and whatever secret a server
-// should have the idea to repeat (threat L11).
-func clean(s string, secrets []string) string {
-	for _, secret := range secrets {
-		if secret != "" {
-			s = strings.ReplaceAll(s, secret, "REDACTED")
-		}
-	}
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-	if len(s) > maxDiagnosticBytes {
-		s = strings.ToValidUTF8(s[:maxDiagnosticBytes], "") + "..."
-	}
-	return strings.TrimSpace(s)
+// clean returns a text of the server's as it can stand in a log (threat L11).
+func clean(s string, secrets ...string) string {
+	return untrusted.Line(untrusted.Redact(s, secrets...), maxDiagnosticBytes)
 }
 
 // codeOf returns the LDAP result code in err, and whether the server sent one: success has none.

@@ -87,7 +87,7 @@ func run(l *link, request *goldap.SearchRequest) ([]*goldap.Entry, error) {
 func (c *Connector) read(l *link, entry *goldap.Entry) (*person, error) {
 	name, ok := parseDN(entry.DN)
 	if !ok {
-		return nil, fmt.Errorf("the entry's name %q is no DN", clean(entry.DN, nil))
+		return nil, fmt.Errorf("the entry's name %q is no DN", clean(entry.DN))
 	}
 	p := &person{
 		dn:     entry.DN,
@@ -223,14 +223,14 @@ func ranged(entry *goldap.Entry, attribute string, from int) (values []string, n
 func parseRange(s string, from, n int) (next int, err error) {
 	low, high, _ := strings.Cut(s, "-")
 	if low != strconv.Itoa(from) {
-		return 0, fmt.Errorf("values from %d on were asked for, %q came", from, clean(s, nil))
+		return 0, fmt.Errorf("values from %d on were asked for, %q came", from, clean(s))
 	}
 	if high == "*" {
 		return 0, nil
 	}
 	last, err := strconv.Atoi(high)
 	if err != nil || last < from || last-from+1 != n {
-		return 0, fmt.Errorf("%d values came as the range %q", n, clean(s, nil))
+		return 0, fmt.Errorf("%d values came as the range %q", n, clean(s))
 	}
 	return last + 1, nil
 }

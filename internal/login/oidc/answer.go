@@ -11,6 +11,7 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/jws"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 const (
@@ -54,7 +55,7 @@ func ParseAnswer(r *http.Request, m Method) (Answer, error) {
 	switch m {
 	case PKCE:
 		if r.Method != http.MethodGet {
-			return Answer{}, malformed("a code must come by GET, not by %s", quote(r.Method))
+			return Answer{}, malformed("a code must come by GET, not by %s", untrusted.Quote(r.Method))
 		}
 		if len(r.URL.RawQuery) > maxQueryBytes {
 			return Answer{}, malformed("the query has %d bytes, the limit is %d", len(r.URL.RawQuery), maxQueryBytes)
@@ -97,7 +98,7 @@ func parseLogoutRequest(r *http.Request) (string, error) {
 func readForm(r *http.Request) (string, error) {
 	switch {
 	case r.Method != http.MethodPost:
-		return "", malformed("the answer must come by POST, not by %s", quote(r.Method))
+		return "", malformed("the answer must come by POST, not by %s", untrusted.Quote(r.Method))
 	case r.URL.RawQuery != "":
 		return "", malformed("the answer must come in the body alone, but the address has a query")
 	case r.Body == nil:
@@ -124,11 +125,11 @@ func formType(h http.Header) error {
 	}
 	media, params, err := mime.ParseMediaType(types[0])
 	if err != nil || media != "application/x-www-form-urlencoded" {
-		return malformed("the content type is %s instead of application/x-www-form-urlencoded", quote(types[0]))
+		return malformed("the content type is %s instead of application/x-www-form-urlencoded", untrusted.Quote(types[0]))
 	}
 	for name, value := range params {
 		if name != "charset" || !strings.EqualFold(value, "utf-8") {
-			return malformed("the content type is %s: a form is in UTF-8", quote(types[0]))
+			return malformed("the content type is %s: a form is in UTF-8", untrusted.Quote(types[0]))
 		}
 	}
 	return nil
@@ -201,7 +202,7 @@ func parameters(text string) (url.Values, error) {
 	}
 	for name, all := range values {
 		if len(all) > 1 {
-			return nil, malformed("the parameter %s stands there %d times", quote(name), len(all))
+			return nil, malformed("the parameter %s stands there %d times", untrusted.Quote(name), len(all))
 		}
 	}
 	return values, nil

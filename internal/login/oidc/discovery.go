@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/jws"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 const (
@@ -163,7 +164,7 @@ func (c *Connector) read(document []byte) (*provider, error) {
 			continue
 		}
 		if !c.endpoint(needed.at) {
-			return nil, fmt.Errorf("its discovery document has the %s %s: it must be an https URL without user and fragment", needed.name, quote(needed.at))
+			return nil, fmt.Errorf("its discovery document has the %s %s: it must be an https URL without user and fragment", needed.name, untrusted.Quote(needed.at))
 		}
 	}
 	if !c.endpoint(p.EndSession) {
@@ -182,9 +183,9 @@ func (c *Connector) read(document []byte) (*provider, error) {
 
 func (c *Connector) mismatch(says string) error {
 	if strings.Contains(says, "{tenantid}") {
-		return fmt.Errorf("its discovery document is one for every tenant (it names the issuer %s): configure the issuer of your own tenant, with its id", quote(says))
+		return fmt.Errorf("its discovery document is one for every tenant (it names the issuer %s): configure the issuer of your own tenant, with its id", untrusted.Quote(says))
 	}
-	return fmt.Errorf("its discovery document names the issuer %s, but %s is configured: the two must be equal to the last letter; if the provider is the right one, configure what it names", quote(says), quote(c.issuer))
+	return fmt.Errorf("its discovery document names the issuer %s, but %s is configured: the two must be equal to the last letter; if the provider is the right one, configure what it names", untrusted.Quote(says), untrusted.Quote(c.issuer))
 }
 
 // endpoint reports whether an address from the document can be used. Plain http is for providers on

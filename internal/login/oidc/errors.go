@@ -3,11 +3,10 @@ package oidc
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // The reasons for which a sign-in or a sign-out is refused; those of package jws come beside them.
@@ -73,37 +72,11 @@ func unproven(err error) error {
 	return refusedFor(iam.ReasonOf(err), err)
 }
 
-const (
-	maxQuotedBytes     = 64
-	maxDiagnosticBytes = 200
-)
+const maxDiagnosticBytes = 200
 
-// quote returns what somebody wrote as it can stand in a message: escaped, and not long.
-func quote(s string) string {
-	if len(s) > maxQuotedBytes {
-		return fmt.Sprintf("%+q...", s[:maxQuotedBytes])
-	}
-	return fmt.Sprintf("%+q", s)
-}
-
-// clean returns a text from the provider as it can stand in a log: one line, not long, without the
-// secrets that a provider should have the idea to repeat.
+// clean returns a text from the provider as it can stand in a log.
 func clean(s string, secrets ...string) string {
-	for _, secret := range secrets {
-		if secret != "" {
-			s = strings.ReplaceAll(s, secret, "REDACTED")
-		}
-	}
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-	if len(s) > maxDiagnosticBytes {
-		s = strings.ToValidUTF8(s[:maxDiagnosticBytes], "") + "..."
-	}
-	return strings.TrimSpace(s)
+	return untrusted.Line(untrusted.Redact(s, secrets...), maxDiagnosticBytes)
 }
 
 func cleaned(err error, secrets ...string) error { return errors.New(clean(err.Error(), secrets...)) }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/login/identity"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // retryAway says when to come again after the provider said that it has trouble.
@@ -26,7 +27,7 @@ func (c *Connector) Finish(ctx context.Context, f *Flow, a Answer) (*identity.Id
 		return nil, err
 	}
 	if a.Issuer != "" && a.Issuer != c.issuer { // before anything is asked of anybody (threats O04)
-		return nil, refused(ReasonIssuer, "the answer is from the issuer %s, not from %s", quote(a.Issuer), c.issuer)
+		return nil, refused(ReasonIssuer, "the answer is from the issuer %s, not from %s", untrusted.Quote(a.Issuer), c.issuer)
 	}
 	p, err := c.provider(ctx)
 	if err != nil {
@@ -54,7 +55,7 @@ func (c *Connector) Finish(ctx context.Context, f *Flow, a Answer) (*identity.Id
 // answeredError turns the provider's refusal into ours (RFC 6749 section 4.1.2.1, OpenID Connect Core
 // section 3.1.2.6).
 func (c *Connector) answeredError(a Answer) error {
-	detail := fmt.Errorf("the OpenID provider answered %s: %s", quote(a.Error), quote(clean(a.ErrorDescription)))
+	detail := fmt.Errorf("the OpenID provider answered %s: %s", untrusted.Quote(a.Error), untrusted.Quote(clean(a.ErrorDescription)))
 	switch a.Error {
 	case "access_denied", "login_required", "consent_required", "interaction_required", "account_selection_required":
 		return &iam.Error{Kind: iam.KindDenied, Reason: ReasonAccessDenied, Err: detail,
@@ -121,7 +122,7 @@ func (c *Connector) notRedeemed(err error, secrets ...string) error {
 	}
 	status := answer.Response.StatusCode
 	detail := fmt.Errorf("the token endpoint answered %d, error %s: %s", status,
-		quote(clean(answer.ErrorCode, secrets...)), quote(clean(answer.ErrorDescription, secrets...)))
+		untrusted.Quote(clean(answer.ErrorCode, secrets...)), untrusted.Quote(clean(answer.ErrorDescription, secrets...)))
 	switch {
 	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500,
 		status >= 300 && status < 400,

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 const (
@@ -60,11 +61,11 @@ func (c *Connector) CheckRedirectURI(redirectURI string) error {
 	u, err := url.Parse(redirectURI)
 	switch {
 	case err != nil || len(redirectURI) > maxURLBytes || !visible(redirectURI) || u.Host == "" || u.User != nil || u.Fragment != "" || u.RawQuery != "":
-		return iam.Invalidf("the redirect URI %s is none: it must be the full URL of the gateway's /oidc/callback", quote(redirectURI))
+		return iam.Invalidf("the redirect URI %s is none: it must be the full URL of the gateway's /oidc/callback", untrusted.Quote(redirectURI))
 	case u.Scheme == "https":
 		return nil
 	case u.Scheme != "http":
-		return iam.Invalidf("the redirect URI %s must begin with https:// or http://", quote(redirectURI))
+		return iam.Invalidf("the redirect URI %s must begin with https:// or http://", untrusted.Quote(redirectURI))
 	case c.method == Implicit && !loopback(u):
 		return iam.Invalidf("the authentication method implicit needs https, but the gateway was reached as http://%s: serve it with https, or use the method pkce", u.Host)
 	}

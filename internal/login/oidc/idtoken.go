@@ -14,6 +14,7 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/jws"
 	"github.com/wandb-gateway/wandb-gateway/internal/login/identity"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // maxSubjectBytes is the limit of OpenID Connect Core section 2, for sub and, here, for sid and jti.
@@ -77,7 +78,7 @@ func (c *Connector) verify(ctx context.Context, p *provider, raw string) (*jws.T
 // ID token has the type JWT or none.
 func forSignIn(t *jws.Token) error {
 	if t.Type != "" && t.Type != "jwt" {
-		return refused(ReasonTokenKind, "the token has the type %s: an ID token has JWT or none", quote(t.Type))
+		return refused(ReasonTokenKind, "the token has the type %s: an ID token has JWT or none", untrusted.Quote(t.Type))
 	}
 	if t.Claims.Has("events") {
 		return refused(ReasonTokenKind, "the token reports an event (it has the claim events), it is no ID token")
@@ -85,7 +86,7 @@ func forSignIn(t *jws.Token) error {
 	for claim, others := range otherKinds {
 		kind, ok, err := t.Claims.Text(claim)
 		if ok && err == nil && slices.ContainsFunc(others, func(other string) bool { return strings.EqualFold(kind, other) }) {
-			return refused(ReasonTokenKind, "the claim %s of the token is %s, it is no ID token", claim, quote(kind))
+			return refused(ReasonTokenKind, "the claim %s of the token is %s, it is no ID token", claim, untrusted.Quote(kind))
 		}
 	}
 	return nil
@@ -104,7 +105,7 @@ func (c *Connector) addressed(claims jws.Claims) error {
 		return err
 	}
 	if issuer != c.issuer {
-		return refused(ReasonIssuer, "the token is from the issuer %s, not from %s", quote(issuer), c.issuer)
+		return refused(ReasonIssuer, "the token is from the issuer %s, not from %s", untrusted.Quote(issuer), c.issuer)
 	}
 	audience, ok, err := claims.Texts("aud")
 	switch {
@@ -113,14 +114,14 @@ func (c *Connector) addressed(claims jws.Claims) error {
 	case !ok:
 		return refused(ReasonAudience, "the token has no aud")
 	case !slices.Contains(audience, c.clientID):
-		return refused(ReasonAudience, "the token is for others: its aud has %d entries, none of which is the client id %s", len(audience), quote(c.clientID))
+		return refused(ReasonAudience, "the token is for others: its aud has %d entries, none of which is the client id %s", len(audience), untrusted.Quote(c.clientID))
 	}
 	party, ok, err := claims.Text("azp")
 	if err != nil {
 		return err
 	}
 	if ok && party != c.clientID {
-		return refused(ReasonAudience, "the token was issued to %s (azp), not to the client id %s", quote(party), quote(c.clientID))
+		return refused(ReasonAudience, "the token was issued to %s (azp), not to the client id %s", untrusted.Quote(party), untrusted.Quote(c.clientID))
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/remote"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 const maxURLBytes = 2048
@@ -19,21 +20,21 @@ func parseIssuer(issuer string, method Method) (*url.URL, error) {
 	}
 	u, err := url.Parse(issuer)
 	if err != nil {
-		return nil, iam.Invalidf("the issuer %s is no URL", quote(issuer))
+		return nil, iam.Invalidf("the issuer %s is no URL", untrusted.Quote(issuer))
 	}
 	if strings.Contains(u.Path, "/.well-known/") {
-		return nil, iam.Invalidf("the issuer %s is the address of a document: write what stands before /.well-known", quote(issuer))
+		return nil, iam.Invalidf("the issuer %s is the address of a document: write what stands before /.well-known", untrusted.Quote(issuer))
 	}
 	host := strings.ToLower(u.Hostname())
 	tenant, _, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
 	switch {
 	case microsoft(host) && (tenant == "common" || tenant == "organizations" || tenant == "consumers"):
 		// Tokens come from the tenant of each person, so that any tenant of the world could sign in.
-		return nil, iam.Invalidf("the issuer %s stands for every tenant of Microsoft Entra: write the id of your own tenant for %q, as in https://%s/<tenant id>/v2.0", quote(issuer), tenant, host)
+		return nil, iam.Invalidf("the issuer %s stands for every tenant of Microsoft Entra: write the id of your own tenant for %q, as in https://%s/<tenant id>/v2.0", untrusted.Quote(issuer), tenant, host)
 	case strings.HasSuffix(host, ".amazoncognito.com"):
-		return nil, iam.Invalidf("the issuer %s is a Cognito domain: write https://cognito-idp.<region>.amazonaws.com/<user pool id>", quote(issuer))
+		return nil, iam.Invalidf("the issuer %s is a Cognito domain: write https://cognito-idp.<region>.amazonaws.com/<user pool id>", untrusted.Quote(issuer))
 	case cognito(host) && method == Implicit:
-		return nil, iam.Invalidf("Amazon Cognito does not post ID tokens: use the authentication method pkce with the issuer %s", quote(issuer))
+		return nil, iam.Invalidf("Amazon Cognito does not post ID tokens: use the authentication method pkce with the issuer %s", untrusted.Quote(issuer))
 	}
 	return u, nil
 }

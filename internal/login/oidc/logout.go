@@ -11,6 +11,7 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/jws"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 const (
@@ -129,7 +130,7 @@ func (c *Connector) logout(ctx context.Context, token string) (l Logout, err err
 // reportsLogout tells logout tokens from ID tokens and from reports of other events.
 func reportsLogout(t *jws.Token) error {
 	if t.Type != "" && t.Type != "jwt" && t.Type != "logout+jwt" {
-		return refused(ReasonTokenKind, "the token has the type %s: a logout token has logout+jwt, JWT or none", quote(t.Type))
+		return refused(ReasonTokenKind, "the token has the type %s: a logout token has logout+jwt, JWT or none", untrusted.Quote(t.Type))
 	}
 	if t.Claims.Has("nonce") {
 		return refused(ReasonTokenKind, "the token has a nonce, as ID tokens have and logout tokens must not")

@@ -26,6 +26,7 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/jws"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // Method is how the provider's statement reaches the gateway (OIDC-1 to OIDC-3).
@@ -47,7 +48,7 @@ func ParseMethod(s string) (Method, error) {
 	case "pkce":
 		return PKCE, nil
 	}
-	return 0, iam.Invalidf("the authentication method %s is not known: use implicit or pkce", quote(s))
+	return 0, iam.Invalidf("the authentication method %s is not known: use implicit or pkce", untrusted.Quote(s))
 }
 
 // String returns implicit or pkce.
@@ -144,10 +145,10 @@ func New(cfg Config) (*Connector, error) {
 		return nil, err
 	}
 	if cfg.ClientID == "" || len(cfg.ClientID) > maxClientID || !visible(cfg.ClientID) {
-		return nil, iam.Invalidf("the client id %s is none: use the one that the OpenID provider gave to the application", quote(cfg.ClientID))
+		return nil, iam.Invalidf("the client id %s is none: use the one that the OpenID provider gave to the application", untrusted.Quote(cfg.ClientID))
 	}
 	if len(cfg.GroupsClaim) > maxScopeBytes || !visible(cfg.GroupsClaim) {
-		return nil, iam.Invalidf("the claim of groups %s is none: use its name, such as cognito:groups", quote(cfg.GroupsClaim))
+		return nil, iam.Invalidf("the claim of groups %s is none: use its name, such as cognito:groups", untrusted.Quote(cfg.GroupsClaim))
 	}
 	scopes, err := allScopes(cfg.Scopes)
 	if err != nil {
@@ -191,7 +192,7 @@ func allScopes(extra []string) ([]string, error) {
 	all := []string{gooidc.ScopeOpenID, gooidc.ScopeProfile, gooidc.ScopeEmail}
 	for _, scope := range extra {
 		if scope == "" || len(scope) > maxScopeBytes || !visible(scope) || strings.ContainsAny(scope, `"\`) {
-			return nil, iam.Invalidf("the scope %s is none: use letters, digits and signs without blanks, quotation marks and backslashes", quote(scope))
+			return nil, iam.Invalidf("the scope %s is none: use letters, digits and signs without blanks, quotation marks and backslashes", untrusted.Quote(scope))
 		}
 		if !slices.Contains(all, scope) {
 			all = append(all, scope)

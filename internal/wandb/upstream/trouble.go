@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/untrusted"
 )
 
 // The reasons for which nothing can be said at the moment, and for which a credential does not
@@ -156,11 +156,5 @@ func describe(res *http.Response, body []byte, err error) error {
 	return errors.New(what)
 }
 
-// clip bounds text of the server's in a log.
-func clip(s string) string {
-	const most = 200
-	if len(s) > most {
-		s = s[:most] + "..."
-	}
-	return strings.ToValidUTF8(s, "?")
-}
+// clip returns text of the server's as it can stand in a log.
+func clip(s string) string { return untrusted.Line(s, 200) }
