@@ -4,8 +4,6 @@ package tests
 
 import (
 	"bufio"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -35,29 +33,6 @@ type browser struct {
 	next    int
 }
 
-// installNode installs a folder of the tests with what its package-lock.json names.
-func installNode(t *testing.T, folder string, files ...string) string {
-	t.Helper()
-	hash := sha256.New()
-	contents := map[string][]byte{}
-	for _, name := range append([]string{"package.json", "package-lock.json"}, files...) {
-		b, err := os.ReadFile(filepath.Join(folder, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		contents[name] = b
-		hash.Write(b)
-	}
-	return installed(t, folder+"-"+hex.EncodeToString(hash.Sum(nil)[:6]), func(dir string) error {
-		for name, b := range contents {
-			if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
-				return err
-			}
-		}
-		return command(dir, "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-	})
-}
-
 // startBrowser starts a browser of a kind.
 func startBrowser(t *testing.T, kind string) *browser {
 	t.Helper()
@@ -71,40 +46,9 @@ func startBrowser(t *testing.T, kind string) *browser {
 	if program == "" {
 		t.Fatalf("none of %v is there: apt-get install %s", browsers[kind], browsers[kind][0])
 	}
-	dir := installNode(t, "browser", "browser.mjs")
-	logs := new(logBuffer)
-	cmd := exec.Command("node", "browser.mjs", kind, program)
-	cmd.Dir = dir
-	cmd.Env = append(cleanEnvironment(), "HOME="+t.TempDir(), "MOZ_HEADLESS=1")
-	cmd.Stderr = logs
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		stdin.Close() // which ends it
-		ended := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
-		cmd.Wait()
-		ended.Stop()
-		if t.Failed() {
-			t.Logf("the browser's driver printed:\n%s", logs)
-		}
-	})
-	b := &browser{t: t, kind: kind, stdin: stdin, answers: bufio.NewScanner(stdout)}
-	b.answers.Buffer(nil, 16<<20)
-	if !b.answers.Scan() || !strings.HasPrefix(b.answers.Text(), "READY ") {
-		cmd.Process.Kill()
-		t.Fatalf("%s did not start: %s\n%s", program, b.answers.Text(), logs)
-	}
-	t.Logf("%s %s", kind, b.answers.Text())
-	return b
+	n := startNode(t, "browser", "browser.mjs", kind, program)
+	t.Logf("%s %s", kind, n.ready)
+	return &browser{t: t, kind: kind, stdin: n.stdin, answers: n.lines}
 }
 
 // tell gives the browser a command and reads its answer into value, if that is not nil.

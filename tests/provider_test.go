@@ -3,7 +3,6 @@
 package tests
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
@@ -81,43 +80,18 @@ type provider struct {
 // startProvider installs and starts the provider, with the client acme.
 func startProvider(t *testing.T) *provider {
 	t.Helper()
-	dir := installNode(t, "provider", "provider.mjs")
-	logs := new(logBuffer)
-	cmd := exec.Command("node", "provider.mjs")
-	cmd.Dir = dir
-	cmd.Stderr = logs
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		stdin.Close() // which ends it
-		cmd.Wait()
-		if t.Failed() {
-			t.Logf("the provider printed:\n%s", logs)
-		}
-	})
+	n := startNode(t, "provider", "provider.mjs")
 	p := new(provider)
-	lines := bufio.NewScanner(stdout)
-	for lines.Scan() {
-		if text, ok := strings.CutPrefix(lines.Text(), "READY "); ok {
-			if err := json.Unmarshal([]byte(text), p); err != nil {
-				t.Fatal(err)
-			}
-			go io.Copy(logs, stdout)
-			p.set(t, "/client", map[string]any{"client_id": "acme"})
-			return p
-		}
+	if err := json.Unmarshal([]byte(n.ready), p); err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("the provider did not start:\n%s", logs)
-	return nil
+	go func() { // so that it never waits for a reader
+		for n.lines.Scan() {
+			fmt.Fprintln(n.logs, n.lines.Text())
+		}
+	}()
+	p.set(t, "/client", map[string]any{"client_id": "acme"})
+	return p
 }
 
 // set tells the provider something on its control port, and returns its answer.
