@@ -33,6 +33,10 @@ func TestRevokeOneToken(t *testing.T) {
 			t.Errorf("%q: %v", id, err)
 		}
 	}
+	h.must(h.RevokeToken(h.ctx, strings.ToUpper(second.ID)))
+	if h.works(second.Token) {
+		t.Error("a token whose id was written in capitals still works")
+	}
 	h.must(h.Collect(h.ctx))
 	if h.works(first.Token) {
 		t.Error("the mark was collected before the token's end")
