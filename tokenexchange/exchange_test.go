@@ -527,11 +527,18 @@ func TestIssuersAreChecked(t *testing.T) {
 		"subject a branch":     {URL: "https://token.actions.githubusercontent.com", Subject: "claim ref"},
 		"plain http":           {URL: "http://idp.acme.test"},
 		"with a user":          {URL: "https://a@idp.acme.test"},
+		"keys over plain http": {URL: issuerURL, KeysURL: "http://idp.acme.test/keys"},
+		"keys twice":           {URL: issuerURL, KeysURL: issuerURL + "/keys", Keys: good.Issuers[0].Keys},
 	} {
 		c := good
 		c.Issuers = []TrustedIssuer{issuer}
 		if _, err := New(c); err == nil {
 			t.Errorf("%s: accepted", name)
+		}
+	}
+	for _, address := range []string{"https://keys.test/discovery/v2.0/keys?appid=1", "http://127.0.0.1:1/keys"} {
+		if err := (&TrustedIssuer{URL: issuerURL, KeysURL: address}).Check(); err != nil {
+			t.Errorf("keys at %s: %v", address, err)
 		}
 	}
 	c := good
