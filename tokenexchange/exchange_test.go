@@ -268,9 +268,14 @@ func TestSkipAudience(t *testing.T) {
 }
 
 func TestAlgorithmsOfTheIssuer(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Issuers[0].Algorithms = []jws.Algorithm{"RS256"} })
-	if got := h.refusal(h.assertion(nil)); got != jws.ReasonAlgorithm {
-		t.Errorf("refused as %s", got)
+	h := newHouse(t, func(c *Config) {
+		c.Issuers = append(c.Issuers, TrustedIssuer{URL: github, Preset: "github_actions", Keys: c.Issuers[0].Keys})
+		c.Issuers[0].Algorithms = []jws.Algorithm{"RS256"}
+	})
+	for _, url := range []string{issuerURL, github} { // those that are configured, and those of the preset
+		if got := h.refusal(h.assertion(map[string]any{"iss": url})); got != jws.ReasonAlgorithm {
+			t.Errorf("%s: refused as %s", url, got)
+		}
 	}
 }
 
