@@ -46,7 +46,7 @@ type Event struct {
 	At time.Time
 	// Err is why it failed; nil if it did not.
 	Err error
-	// Changed says whether the keys are others than before.
+	// Changed says whether the keys, or those that cannot be used, are others than before.
 	Changed bool
 	// Keys is how many keys can be used.
 	Keys int
