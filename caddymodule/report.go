@@ -145,7 +145,8 @@ func reportKeySet(logger *zap.Logger) func(remote.Event) {
 	return func(e remote.Event) {
 		switch {
 		case e.Err != nil:
-			logger.Warn("the keys of an issuer cannot be fetched; the last ones go on counting", zap.String("issuer", e.Issuer), zap.Error(e.Err))
+			logger.Warn("the keys of an issuer cannot be fetched; what was fetched in the last 24 hours goes on counting",
+				zap.String("issuer", e.Issuer), zap.Error(e.Err), zap.Strings("ignored", e.Ignored))
 		case e.Changed:
 			logger.Info("the keys of an issuer changed", zap.String("issuer", e.Issuer), zap.Int("keys", e.Keys), zap.Strings("ignored", e.Ignored))
 		}

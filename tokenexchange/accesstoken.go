@@ -62,7 +62,7 @@ func (s *Service) mint(ctx context.Context, v *hotcache.View, issuer string, p *
 	}
 	var id [16]byte
 	rand.Read(id[:]) // never fails (crypto/rand)
-	made := &AccessToken{ID: hex.EncodeToString(id[:]), Expires: issued.Add(s.Lifetime), Lifetime: s.Lifetime.Truncate(time.Second)}
+	made := &AccessToken{ID: tokenID(id[:]), Expires: issued.Add(s.Lifetime), Lifetime: s.Lifetime.Truncate(time.Second)}
 	text, err := key.Sign(accessTokenType, accessClaims{
 		Issuer: issuer, Subject: p.Ref.String(), Audience: s.Directory.Organization(), Client: clientID,
 		Issued: issued.Unix(), Expires: made.Expires.Unix(), ID: made.ID,
@@ -74,6 +74,9 @@ func (s *Service) mint(ctx context.Context, v *hotcache.View, issuer string, p *
 	made.Token = iam.NewSecret(text)
 	return made, nil
 }
+
+// tokenID is the one spelling of an access token's id: a mark under another one would end nothing.
+func tokenID(raw []byte) string { return hex.EncodeToString(raw) }
 
 // examineAccessToken checks an access token of ours. A token of the same type that none of our keys
 // signed is somebody else's.

@@ -268,9 +268,14 @@ func TestSkipAudience(t *testing.T) {
 }
 
 func TestAlgorithmsOfTheIssuer(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Issuers[0].Algorithms = []jws.Algorithm{"RS256"} })
-	if got := h.refusal(h.assertion(nil)); got != jws.ReasonAlgorithm {
-		t.Errorf("refused as %s", got)
+	h := newHouse(t, func(c *Config) {
+		c.Issuers = append(c.Issuers, TrustedIssuer{URL: github, Preset: "github_actions", Keys: c.Issuers[0].Keys})
+		c.Issuers[0].Algorithms = []jws.Algorithm{"RS256"}
+	})
+	for _, url := range []string{issuerURL, github} { // those that are configured, and those of the preset
+		if got := h.refusal(h.assertion(map[string]any{"iss": url})); got != jws.ReasonAlgorithm {
+			t.Errorf("%s: refused as %s", url, got)
+		}
 	}
 }
 
@@ -527,11 +532,18 @@ func TestIssuersAreChecked(t *testing.T) {
 		"subject a branch":     {URL: "https://token.actions.githubusercontent.com", Subject: "claim ref"},
 		"plain http":           {URL: "http://idp.acme.test"},
 		"with a user":          {URL: "https://a@idp.acme.test"},
+		"keys over plain http": {URL: issuerURL, KeysURL: "http://idp.acme.test/keys"},
+		"keys twice":           {URL: issuerURL, KeysURL: issuerURL + "/keys", Keys: good.Issuers[0].Keys},
 	} {
 		c := good
 		c.Issuers = []TrustedIssuer{issuer}
 		if _, err := New(c); err == nil {
 			t.Errorf("%s: accepted", name)
+		}
+	}
+	for _, address := range []string{"https://keys.test/discovery/v2.0/keys?appid=1", "http://127.0.0.1:1/keys"} {
+		if err := (&TrustedIssuer{URL: issuerURL, KeysURL: address}).Check(); err != nil {
+			t.Errorf("keys at %s: %v", address, err)
 		}
 	}
 	c := good

@@ -50,7 +50,7 @@ func (t *TrustedIssuer) Check() error {
 		return err
 	}
 	if t.KeysURL != "" {
-		if err := remote.ValidIssuerURL(t.KeysURL); err != nil {
+		if err := remote.ValidKeysURL(t.KeysURL); err != nil {
 			return err
 		}
 	}

@@ -139,7 +139,7 @@ func impliedPreset(issuer string) *preset {
 		name = "buildkite"
 	case strings.HasSuffix(host, ".tokens.sts.global.api.aws"), strings.HasPrefix(host, "oidc.eks."):
 		name = "aws"
-	case host == "login.microsoftonline.com", host == "sts.windows.net":
+	case host == "login.microsoftonline.com", host == "login.microsoftonline.us", host == "sts.windows.net":
 		name = "azure"
 	default:
 		return nil

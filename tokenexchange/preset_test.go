@@ -86,8 +86,26 @@ func TestPresetsAreForTheirIssuers(t *testing.T) {
 			}
 		}
 	}
-	if p := impliedPreset("https://accounts.google.com.evil.test"); p != nil {
-		t.Errorf("a look-alike implies %s", p.name)
+	for issuer, want := range map[string]string{
+		github:                        "github_actions",
+		"https://gitlab.com":          "gitlab",
+		"https://accounts.google.com": "google",
+		"https://agent.buildkite.com": "buildkite",
+		"https://6f2b8a51-0c1d-4f6e-9a57-2f1f6a0c7b11.tokens.sts.global.api.aws":          "aws",
+		"https://oidc.eks.eu-central-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF": "aws",
+		"https://login.microsoftonline.com/11111111-2222-3333-4444-555555555555/v2.0":     "azure",
+		"https://login.microsoftonline.us/11111111-2222-3333-4444-555555555555/v2.0":      "azure",
+		"https://sts.windows.net/11111111-2222-3333-4444-555555555555/":                   "azure",
+		"https://accounts.google.com.evil.test":                                           "",
+		"https://gitlab.acme.test":                                                        "",
+	} {
+		got := ""
+		if p := impliedPreset(issuer); p != nil {
+			got = p.name
+		}
+		if got != want {
+			t.Errorf("the address %s implies the preset %q, want %q", issuer, got, want)
+		}
 	}
 }
 

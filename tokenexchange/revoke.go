@@ -14,14 +14,15 @@ import (
 // RevokeToken ends one access token at once. id is its claim `jti`, which stands in the event of its
 // exchange.
 func (s *Service) RevokeToken(ctx context.Context, id string) error {
-	if raw, err := hex.DecodeString(id); err != nil || len(raw) != 16 {
+	raw, err := hex.DecodeString(id)
+	if err != nil || len(raw) != 16 {
 		return iam.Invalidf("%.80q is not the id of an access token: it is its claim jti, 32 hex digits, as the log of its exchange has it", id)
 	}
 	value, err := json.Marshal(revokedToken{Expires: s.Now().Add(MaxLifetime + leeway).UTC()})
 	if err != nil {
 		return err
 	}
-	_, err = s.Cache.Commit(ctx, store.Write{Key: s.names.revoked + id, Value: value})
+	_, err = s.Cache.Commit(ctx, store.Write{Key: s.names.revoked + tokenID(raw), Value: value})
 	return unreachable(err)
 }
 

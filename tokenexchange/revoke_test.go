@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/keys/jws"
 	"github.com/wandb-gateway/wandb-gateway/internal/store"
 )
 
@@ -32,6 +33,10 @@ func TestRevokeOneToken(t *testing.T) {
 		if err := h.RevokeToken(h.ctx, id); iam.KindOf(err) != iam.KindInvalid {
 			t.Errorf("%q: %v", id, err)
 		}
+	}
+	h.must(h.RevokeToken(h.ctx, strings.ToUpper(second.ID)))
+	if h.works(second.Token) {
+		t.Error("a token whose id was written in capitals still works")
 	}
 	h.must(h.Collect(h.ctx))
 	if h.works(first.Token) {
@@ -61,7 +66,10 @@ func TestRevokeAllOfAPrincipal(t *testing.T) {
 }
 
 func TestRevokeBefore(t *testing.T) {
-	h := newHouse(t)
+	h := newHouse(t, func(c *Config) { // whose clock shows 0.7 s after the whole second
+		seconds := c.Now
+		c.Now = func() time.Time { return seconds().Add(700 * time.Millisecond) }
+	})
 	old := h.exchange(h.assertion(nil))
 	if !h.works(old.Token) {
 		t.Fatal("it does not work")
@@ -70,7 +78,6 @@ func TestRevokeBefore(t *testing.T) {
 	if err := h.RevokeBefore(h.ctx, now.Add(time.Second)); iam.KindOf(err) != iam.KindInvalid {
 		t.Errorf("a moment to come: %v", err)
 	}
-	h.later(time.Second)
 	h.must(h.RevokeBefore(h.ctx, now.Add(500*time.Millisecond)))
 	if h.works(old.Token) {
 		t.Error("it still works")
@@ -99,7 +106,27 @@ func TestIssuerNoLongerTrusted(t *testing.T) {
 	if got := h.refusal(assertion); got != ReasonAudience {
 		t.Errorf("after a change of audience: refused as %s", got)
 	}
+	source := func() string { // of the issuer's keys, as it is recorded now
+		recorded, err := h.recorded(h.ctx, h.Cache.View())
+		h.must(err)
+		return recorded[url].source()
+	}
+	before := source()
+	h.must(h.SetIssuer(h.ctx, url, func(i *TrustedIssuer) { i.Keys = keySetOf(t, newSigner(t)) }))
+	if _, there := h.KeySets.find(before); there || source() == before {
+		t.Error("the keys of before are still kept")
+	}
+	if got := h.refusal(h.assertion(map[string]any{"iss": url, "aud": "other"})); got != jws.ReasonUnknownKey {
+		t.Errorf("after a change of keys: refused as %s", got)
+	}
+	last := source()
+	if _, there := h.KeySets.find(last); !there {
+		t.Error("the new keys are not kept")
+	}
 	h.must(h.DeleteIssuer(h.ctx, url))
+	if _, there := h.KeySets.find(last); there {
+		t.Error("the keys of a deleted issuer are still kept")
+	}
 	if got := h.refusal(assertion); got != ReasonForeign {
 		t.Errorf("after deletion: refused as %s", got)
 	}

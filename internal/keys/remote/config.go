@@ -47,7 +47,7 @@ type Event struct {
 	At time.Time
 	// Err is why it failed; nil if it did not.
 	Err error
-	// Changed says whether the keys are others than before.
+	// Changed says whether the keys, or those that cannot be used, are others than before.
 	Changed bool
 	// Keys is how many keys can be used.
 	Keys int
@@ -63,9 +63,19 @@ func (c Config) validate() error {
 	if c.KeysURL == "" {
 		return nil
 	}
-	u, err := parseURL(c.KeysURL)
-	if err != nil || u.Scheme != "https" && !plainLoopback(u) {
-		return iam.Invalidf("%s is no place to fetch the keys of an issuer from: write an https URL without user name and fragment (http only on a loopback address)", untrusted.Quote(c.KeysURL))
+	return ValidKeysURL(c.KeysURL)
+}
+
+// ValidKeysURL says whether keys can be fetched from an address: an https URL, or http on a loopback
+// address, without user name or fragment. It may have a query, by which some issuers tell applications
+// apart. Errors are of iam.KindInvalid.
+func ValidKeysURL(s string) error {
+	u, err := parseURL(s)
+	switch {
+	case strings.Contains(s, "@"): // it may be a password, which no message repeats
+		return iam.Invalidf("the address of an issuer's keys holds a user name or a password: write it without")
+	case err != nil || u.Scheme != "https" && !plainLoopback(u):
+		return iam.Invalidf("%s is no place to fetch the keys of an issuer from: write an https URL without user name and fragment (http only on a loopback address)", untrusted.Quote(s))
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,6 +60,7 @@ type Set struct {
 	mu         sync.Mutex
 	closed     bool
 	keys       *jws.KeySet // of the last fetch that succeeded; nil before
+	ignored    []string    // what it brought that cannot be used
 	fetchedAt  time.Time   // when that fetch began
 	freshUntil time.Time
 	begunAt    time.Time // when the last fetch began, whatever became of it
@@ -329,8 +331,9 @@ func (s *Set) land(f *flight, got fetched, err error) Event {
 		s.failed(f, err)
 		return event
 	}
-	event.Keys, event.Changed = got.keys.Len(), s.keys.Fingerprint() != got.keys.Fingerprint()
-	s.keys, s.failures, s.failure = got.keys, 0, nil
+	event.Keys = got.keys.Len()
+	event.Changed = s.keys.Fingerprint() != got.keys.Fingerprint() || !slices.Equal(s.ignored, got.ignored)
+	s.keys, s.ignored, s.failures, s.failure = got.keys, got.ignored, 0, nil
 	s.current.Store(&current{generationOf(got.keys), f.begun})
 	s.fetchedAt, s.freshUntil = f.begun, f.begun.Add(got.fresh)
 	s.unknown = f.asked

@@ -714,6 +714,11 @@ func TestEventsAndStatus(t *testing.T) {
 		if e := func() Event { time.Sleep(defaultFresh); return <-events }(); e.Changed || e.Err != nil {
 			t.Errorf("%+v", e)
 		}
+		other := strings.Replace(with, "leaked", "leaked later", 1)
+		i.change(func() { i.jwks = func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(other)) } })
+		if e := func() Event { time.Sleep(defaultFresh); return <-events }(); !e.Changed || e.Keys != 1 || len(e.Ignored) != 1 || e.Err != nil {
+			t.Errorf("another secret beside the same key: %+v", e)
+		}
 		i.down()
 		if e := func() Event { time.Sleep(defaultFresh); return <-events }(); e.Err == nil || e.Changed {
 			t.Errorf("%+v", e)
