@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -485,6 +486,39 @@ func TestSettingsReachTheDirectory(t *testing.T) {
 	a := h.browser()
 	if got := a.callback(a.begin("/oidc/login")); got.Code != http.StatusForbidden || h.last().Reason != directory.ReasonNotProvisioned || !strings.Contains(got.Body.String(), "alice@acme.test") {
 		t.Errorf("%d %s", got.Code, got.Body)
+	}
+}
+
+// TestGroupsFollowTheirOwnSetting: a provider's groups are one setting (ENV-3), a directory's another (ENV-5).
+func TestGroupsFollowTheirOwnSetting(t *testing.T) {
+	for _, c := range []struct {
+		settings           Settings
+		provider, password []string // the teams that a newcomer joins
+	}{
+		{Settings{Provision: true}, nil, nil},
+		{Settings{Provision: true, OIDCGroups: true}, []string{"vision"}, nil},
+		{Settings{Provision: true, LDAPGroups: true}, nil, []string{"speech"}},
+	} {
+		h := withPasswords(t, true)
+		h.Settings = c.settings
+		for _, team := range []string{"vision", "speech"} {
+			_, err := h.Login.Directory.CreateTeam(context.Background(), team)
+			h.ok(err)
+		}
+		h.provider.finish = func(*oidc.Flow, oidc.Answer) (*identity.Identity, error) {
+			id := person("alice")
+			id.Groups, id.GroupsKnown = []string{"vision"}, true
+			return id, nil
+		}
+		h.passwords.groups = []string{"speech"}
+		h.browser().signIn("/oidc/login?with=provider")
+		if e := h.last(); e.Method != session.MethodOIDC || !slices.Equal(e.Joined, c.provider) {
+			t.Errorf("%+v, at the provider: %+v", c.settings, e)
+		}
+		h.browser().password("bob", "right")
+		if e := h.last(); e.Method != session.MethodLDAP || !e.Created || !slices.Equal(e.Joined, c.password) {
+			t.Errorf("%+v, by password: %+v", c.settings, e)
+		}
 	}
 }
 
