@@ -41,7 +41,7 @@ func read[T comparable](e *environment, setting string, into *T, parse func(stri
 		case err != nil:
 			return iam.Invalidf("the variable %s is wrong: %v", name, err)
 		case found != "" && value != *into:
-			return iam.Invalidf("the variables %s and %s are spellings of one setting and differ; keep one", found, name)
+			return differ(found, name)
 		case found == "":
 			found, *into = name, value
 		}
@@ -54,6 +54,10 @@ func read[T comparable](e *environment, setting string, into *T, parse func(stri
 		e.switches[setting] = on
 	}
 	return nil
+}
+
+func differ(first, second string) error {
+	return iam.Invalidf("the variables %s and %s are spellings of one setting and differ; keep one", first, second)
 }
 
 // source says where a setting came from: a variable, the file, or nowhere.

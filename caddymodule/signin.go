@@ -106,12 +106,12 @@ func (a *App) readSignIn(e *environment) (*signIn, error) {
 			Provision: a.SSOProvisioning == nil || bool(*a.SSOProvisioning), OIDCGroups: bool(a.SSOGroupClaims), ForceNames: bool(a.IdentifierClaims),
 		},
 	}
+	var hours, exact time.Duration // two spellings that are written differently
 	err := cmp.Or(
 		s.readOIDC(a.OIDC, e),
 		s.readLDAP(a.LDAP, e),
-		read(e, "session length", &s.length, asHours, "SESSION_LENGTH"),
-		read(e, "session length", &s.length, asDuration, "GORILLA_SESSION_LENGTH"),
-		e.agree("SESSION_LENGTH", asHours, "GORILLA_SESSION_LENGTH", asDuration),
+		read(e, "session length", &hours, asHours, "SESSION_LENGTH"),
+		read(e, "session length", &exact, asDuration, "GORILLA_SESSION_LENGTH"),
 		read(e, "sso_provisioning", &s.settings.Provision, asOff, "DISABLE_SSO_PROVISIONING", "GORILLA_DISABLE_SSO_PROVISIONING"),
 		read(e, "sso_group_claims", &s.settings.OIDCGroups, asSwitch, "GORILLA_ENABLE_SSO_GROUP_CLAIMS", "GORILLA_ENABLE_SSO_GROUPS_CLAIMS"),
 		read(e, "identifier_claims", &s.settings.ForceNames, asSwitch, "GORILLA_USE_IDENTIFIER_CLAIMS"),
@@ -122,6 +122,10 @@ func (a *App) readSignIn(e *environment) (*signIn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if hours != 0 && exact != 0 && hours != exact {
+		return nil, differ("SESSION_LENGTH", "GORILLA_SESSION_LENGTH")
+	}
+	s.length = cmp.Or(hours, exact, s.length)
 	if s.host != "" && len(s.hosts) > 0 {
 		s.hosts = append(slices.Clone(s.hosts), s.host)
 	}
@@ -129,20 +133,6 @@ func (a *App) readSignIn(e *environment) (*signIn, error) {
 		a.logger.Info("how people sign in", s.sources(a, e)...)
 	}
 	return s, nil
-}
-
-// agree refuses two variables of different forms that say different things.
-func (e *environment) agree(first string, parseFirst func(string) (time.Duration, error), second string, parseSecond func(string) (time.Duration, error)) error {
-	one, two := strings.TrimSpace(e.getenv(first)), strings.TrimSpace(e.getenv(second))
-	if one == "" || two == "" {
-		return nil
-	}
-	a, errA := parseFirst(one)
-	b, errB := parseSecond(two)
-	if errA == nil && errB == nil && a != b {
-		return iam.Invalidf("the variables %s and %s are spellings of one setting and differ; keep one", first, second)
-	}
-	return nil
 }
 
 func (s *signIn) readOIDC(file *OIDC, e *environment) error {
