@@ -21,10 +21,12 @@ type environment struct {
 	from map[string]string
 	// switches are the values of those that are on or off, which the log may show.
 	switches map[string]bool
+	// variables are all that were looked for, set or not.
+	variables map[string]bool
 }
 
 func newEnvironment() *environment {
-	return &environment{os.Getenv, make(map[string]string), make(map[string]bool)}
+	return &environment{os.Getenv, make(map[string]string), make(map[string]bool), make(map[string]bool)}
 }
 
 // read gives a setting the value of the first variable that is set, read by parse, and nothing if none
@@ -32,6 +34,7 @@ func newEnvironment() *environment {
 func read[T comparable](e *environment, setting string, into *T, parse func(string) (T, error), names ...string) error {
 	found := ""
 	for _, name := range names {
+		e.variables[name] = true
 		text := strings.TrimSpace(e.getenv(name))
 		if text == "" {
 			continue

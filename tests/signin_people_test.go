@@ -300,7 +300,7 @@ func TestWhereSettingsComeFrom(t *testing.T) {
 	site := startSignIn(t, "pkce", func(c *config) {
 		c.global += fmt.Sprintf("\n\t\tsso_group_claims on\n\t\tldap {\n\t\t\taddress ldap://%s\n\t\t\tinsecure_cleartext\n\t\t\tbase_dn dc=file,dc=test\n\t\t\tlogin on\n\t\t}", nowhere)
 		c.env = []string{
-			"GORILLA_OIDC_SECRET=" + gatewaySecret, "SESSION_LENGTH=24", "DISABLE_SSO_PROVISIONING=true",
+			"GORILLA_OIDC_SECRET=" + gatewaySecret, "SESSION_LENGTH=24", "GORILLA_USE_IDENTIFIER_CLAIMS=false", "GORILLA_FUTURE=canary", "DISABLE_SSO_PROVISIONING=true",
 			"LOCAL_LDAP_LOGIN=False", "LOCAL_LDAP_BASE_DN=dc=acme,dc=test", "LOCAL_LDAP_BIND_DN=cn=wandb,dc=acme,dc=test", "LOCAL_LDAP_BIND_PW=" + bindPassword,
 		}
 	}).withAcme()
@@ -322,8 +322,12 @@ func TestWhereSettingsComeFrom(t *testing.T) {
 	if tested := site.entries("the LDAP directory cannot be used", 1)[0].fields; !strings.Contains(fmt.Sprint(tested["error"]), "check the address") {
 		t.Errorf("the test at the start says %v", tested)
 	}
-	if out := site.mustIAM("doctor"); !strings.Contains(out, "connecting to the directory failed") || !strings.Contains(out, "check the address") {
+	out := site.mustIAM("doctor")
+	if !strings.Contains(out, "connecting to the directory failed") || !strings.Contains(out, "check the address") {
 		t.Errorf("doctor prints %s", out)
+	}
+	if !strings.Contains(out, "GORILLA_FUTURE is set") || strings.Count(out, "does not read it") != 1 {
+		t.Errorf("doctor says of the variables: %s", out)
 	}
 	v := site.visitor(t)
 	v.begin("/oidc/login") // straight to the authority, past a form for passwords
