@@ -146,7 +146,7 @@ func (w *services) signIn() *gateway.SignIn {
 	if w.login == nil {
 		return nil
 	}
-	return &gateway.SignIn{Page: "/oidc/login", OwnHost: w.login.OwnHost, Ready: w.login.Ready}
+	return &gateway.SignIn{Page: "/oidc/login", Ready: w.login.Ready}
 }
 
 // accountFailures limits wrong passwords for one account: a tenth of what an address may get wrong, for

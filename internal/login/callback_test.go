@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/login/identity"
 	"github.com/wandb-gateway/wandb-gateway/internal/login/oidc"
+	"github.com/wandb-gateway/wandb-gateway/internal/problem"
 	"github.com/wandb-gateway/wandb-gateway/internal/session"
 )
 
@@ -380,6 +382,41 @@ func TestProviderAwayAtTheDoor(t *testing.T) { // O17
 		t.Errorf("%v, %+v", a.given, h.last())
 	}
 	pageHeaders(t, a)
+}
+
+// TestPagesLeadToSignInWhereItLeadsOn: a page that needs a person says itself why nobody can sign in, as the
+// door would.
+func TestPagesLeadToSignInWhereItLeadsOn(t *testing.T) {
+	away := func(h *house) {
+		h.provider.away = &iam.Error{Kind: iam.KindUnavailable, Reason: oidc.ReasonUnavailable, RetryAfter: 7 * time.Second, Err: errors.New("dial")}
+	}
+	restore := func() *house { return newHouse(t, func(c *Config) { c.Restore = iam.NewSecret("temporary") }) }
+	for name, c := range map[string]struct {
+		house  *house
+		change func(*house)
+		host   string
+		cookie string
+		want   iam.Reason // "" if somebody can sign in
+	}{
+		"a provider":                     {newHouse(t, nil), nil, host, "", ""},
+		"one session":                    {newHouse(t, nil), nil, host, session.NameHTTPS + "=one", ""},
+		"two sessions":                   {newHouse(t, nil), nil, host, session.NameHTTPS + "=one; " + session.NameHTTPS + "=two", session.ReasonTwo},
+		"another host":                   {newHouse(t, nil), nil, "evil.test", "", problem.ReasonMisdirected},
+		"a provider that is away":        {newHouse(t, nil), away, host, "", oidc.ReasonUnavailable},
+		"one beside a directory":         {withPasswords(t, true), away, host, "", ""},
+		"another host with passwords":    {withPasswords(t, false), nil, "evil.test", "", problem.ReasonMisdirected},
+		"two sessions and the temporary": {restore(), nil, host, session.NameHTTPS + "=one; " + session.NameHTTPS + "=two", session.ReasonTwo},
+		"the temporary password":         {restore(), away, host, "", ""},
+	} {
+		if c.change != nil {
+			c.change(c.house)
+		}
+		r := httptest.NewRequest(http.MethodGet, "https://"+c.host+"/acme/x", nil)
+		r.Header.Set("Cookie", c.cookie)
+		if err := c.house.Ready(r); (err != nil) != (c.want != "") || iam.ReasonOf(err) != c.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 func TestRedirectURIComesFromTheConfiguration(t *testing.T) { // O20

@@ -51,12 +51,6 @@ func (l *Login) host(r *http.Request) (string, bool) {
 	return host, ok
 }
 
-// OwnHost reports whether a request is for a host on which people sign in.
-func (l *Login) OwnHost(r *http.Request) bool {
-	_, ok := l.host(r)
-	return ok
-}
-
 // origin returns the origin of the request's site; "" if it is none of the hosts.
 func (l *Login) origin(r *http.Request) string {
 	host, ok := l.host(r)
