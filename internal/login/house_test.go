@@ -100,7 +100,7 @@ func (p *provider) Finish(_ context.Context, f *oidc.Flow, a oidc.Answer) (*iden
 	return p.finish(f, a)
 }
 
-func (p *provider) LogoutURL(_ context.Context, hint iam.Secret, postLogout, _ string) (string, bool) {
+func (p *provider) LogoutURL(_ context.Context, hint iam.Secret, postLogout string) (string, bool) {
 	if p.signsOut == "" {
 		return "", false
 	}

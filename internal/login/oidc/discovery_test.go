@@ -137,7 +137,7 @@ func TestProviderThatIsNotThere(t *testing.T) {
 	wantError(t, "Finish", err, iam.KindUnavailable, ReasonUnavailable)
 	_, err = c.LogoutToken(t.Context(), "x")
 	wantError(t, "LogoutToken", err, iam.KindUnavailable, ReasonUnavailable)
-	if at, ok := c.LogoutURL(t.Context(), iam.Secret{}, "", ""); ok {
+	if at, ok := c.LogoutURL(t.Context(), iam.Secret{}, ""); ok {
 		t.Error(at)
 	}
 }
