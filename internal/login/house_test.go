@@ -84,7 +84,7 @@ func (p *provider) Method() oidc.Method            { return p.method }
 func (p *provider) Discover(context.Context) error { return p.Status().Err }
 
 func (p *provider) Status() oidc.Status {
-	return oidc.Status{Issuer: idp, SignsOut: p.signsOut != "", Err: p.away}
+	return oidc.Status{SignsOut: p.signsOut != "", Err: p.away}
 }
 
 func (p *provider) Begin(_ context.Context, redirectURI, returnTo string) (string, *oidc.Flow, error) {
