@@ -45,6 +45,17 @@ func TestSignInAtTheProvider(t *testing.T) {
 	}
 }
 
+// TestLongAddressesComeBack: the longest address fits into the flow's cookie, whatever is in it.
+func TestLongAddressesComeBack(t *testing.T) {
+	for _, sign := range []string{"a", "&", "'", "%26"} {
+		want := "/acme/x?a="
+		want += strings.Repeat(sign, (maxReturnBytes-len(want))/len(sign))
+		if a := newHouse(t, nil).browser().signIn("/oidc/login?return_to=" + url.QueryEscape(want)); a.location() != want {
+			t.Errorf("%q: to %.40q, %d bytes", sign, a.location(), len(a.location()))
+		}
+	}
+}
+
 func TestCookieOfAFlow(t *testing.T) { // O11
 	for _, c := range []struct {
 		name   string
