@@ -87,7 +87,8 @@ type signIn struct {
 	oidc     *oidc.Config // nil without a provider; without what stands in files
 	ldap     *ldap.Config // nil without a directory; likewise
 	password bool         // people sign in with the directory's passwords
-	hosts    []string     // redirect_hosts
+	hosts    []string     // redirect_hosts, and that of the variable HOST
+	sites    bool         // the sites' own hosts too, for want of redirect_hosts
 	host     string       // of the variable HOST
 	length   time.Duration
 	settings login.Settings
@@ -126,7 +127,8 @@ func (a *App) readSignIn(e *environment) (*signIn, error) {
 		return nil, differ("SESSION_LENGTH", "GORILLA_SESSION_LENGTH")
 	}
 	s.length = cmp.Or(hours, exact, s.length)
-	if s.host != "" && len(s.hosts) > 0 {
+	s.sites = len(s.hosts) == 0
+	if s.host != "" {
 		s.hosts = append(slices.Clone(s.hosts), s.host)
 	}
 	if s.configured() {

@@ -462,6 +462,23 @@ func TestRedirectURIComesFromTheConfiguration(t *testing.T) { // O20
 	}
 }
 
+// TestHostBesideTheSites: the host of the variable HOST, and beside it the sites' own.
+func TestHostBesideTheSites(t *testing.T) {
+	h := newHouse(t, func(c *Config) {
+		c.Hosts = []string{host + ":443"}
+		c.Host = func(r *http.Request) (string, bool) { return r.Host, r.Host == "site.acme.test" }
+	})
+	for asked, want := range map[string]string{
+		host: origin + ":443", "WANDB.acme.test:443": origin + ":443", "site.acme.test": "https://site.acme.test", "evil.example": "", host + ":8443": "",
+	} {
+		r := httptest.NewRequest(http.MethodGet, origin+"/", nil)
+		r.Host = asked
+		if got := h.origin(r); got != want {
+			t.Errorf("%q is %q, want %q", asked, got, want)
+		}
+	}
+}
+
 func TestOnlyPageLoadsBegin(t *testing.T) { // O21, O24
 	h := newHouse(t, nil)
 	for name, change := range map[string]func(*http.Request){
