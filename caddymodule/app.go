@@ -114,6 +114,8 @@ type App struct {
 	failures failure.Rate
 	settings settings
 	signIn   *signIn
+	// variables are W&B's own that the gateway reads.
+	variables map[string]bool
 
 	mu       sync.Mutex
 	handlers []*Handler
@@ -179,6 +181,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("wandb_gateway: %w", err)
 	}
+	a.variables = e.variables
 	return nil
 }
 

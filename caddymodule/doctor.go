@@ -21,27 +21,6 @@ type finding struct {
 	Detail string `json:"detail"`
 }
 
-// knownVariables are W&B's own variables that the gateway reads.
-var knownVariables = map[string]bool{
-	"GORILLA_ALLOW_ANONYMOUS_PUBLIC_PROJECTS":       true,
-	"GORILLA_DISABLE_PERSONAL_ENTITY":               true,
-	"GORILLA_DISABLE_ADMIN_TEAM_ACCESS":             true,
-	"GORILLA_DISABLE_TEAM_SERVICE_ACCOUNT_CREATION": true,
-	"GORILLA_ALLOW_USER_TEAM_CREATION":              true,
-	"GORILLA_OIDC_ISSUER":                           true,
-	"GORILLA_OIDC_CLIENT_ID":                        true,
-	"GORILLA_OIDC_CLIENT_SECRET":                    true,
-	"GORILLA_OIDC_SECRET":                           true,
-	"GORILLA_OIDC_CUSTOM_SCOPES":                    true,
-	"GORILLA_AUTH_METHOD":                           true,
-	"GORILLA_SESSION_LENGTH":                        true,
-	"GORILLA_DISABLE_SSO_PROVISIONING":              true,
-	"GORILLA_ENABLE_SSO_GROUP_CLAIMS":               true,
-	"GORILLA_ENABLE_SSO_GROUPS_CLAIMS":              true,
-	"GORILLA_USE_IDENTIFIER_CLAIMS":                 true,
-	"GORILLA_LDAP_GROUP_SYNC":                       true,
-}
-
 // doctor checks the running app and names what to mend.
 func (a *App) doctor(ctx context.Context) ([]finding, error) {
 	a.mu.Lock()
@@ -58,7 +37,7 @@ func (a *App) doctor(ctx context.Context) ([]finding, error) {
 	}
 	findings = append(findings, checkIssuers(ctx, services.tokens)...)
 	findings = append(findings, services.checkConnectors(ctx)...)
-	return append(findings, checkVariables()...), nil
+	return append(findings, checkVariables(a.variables)...), nil
 }
 
 // checkConnectors asks the OpenID provider and the LDAP directory whether people could sign in.
@@ -134,11 +113,11 @@ func checkEnforcement(a *App) finding {
 
 // checkVariables names the GORILLA_ variables that the gateway leaves alone, of which somebody who
 // moved an environment block over may expect something.
-func checkVariables() []finding {
+func checkVariables(read map[string]bool) []finding {
 	var findings []finding
 	for _, v := range os.Environ() {
 		name, value, _ := strings.Cut(v, "=")
-		if strings.HasPrefix(name, "GORILLA_") && value != "" && !knownVariables[name] {
+		if strings.HasPrefix(name, "GORILLA_") && value != "" && !read[name] {
 			findings = append(findings, finding{"environment", "warning", name + " is set, and the gateway does not read it"})
 		}
 	}

@@ -21,10 +21,12 @@ type environment struct {
 	from map[string]string
 	// switches are the values of those that are on or off, which the log may show.
 	switches map[string]bool
+	// variables are all that were looked for, set or not.
+	variables map[string]bool
 }
 
 func newEnvironment() *environment {
-	return &environment{os.Getenv, make(map[string]string), make(map[string]bool)}
+	return &environment{os.Getenv, make(map[string]string), make(map[string]bool), make(map[string]bool)}
 }
 
 // read gives a setting the value of the first variable that is set, read by parse, and nothing if none
@@ -32,6 +34,7 @@ func newEnvironment() *environment {
 func read[T comparable](e *environment, setting string, into *T, parse func(string) (T, error), names ...string) error {
 	found := ""
 	for _, name := range names {
+		e.variables[name] = true
 		text := strings.TrimSpace(e.getenv(name))
 		if text == "" {
 			continue
@@ -41,7 +44,7 @@ func read[T comparable](e *environment, setting string, into *T, parse func(stri
 		case err != nil:
 			return iam.Invalidf("the variable %s is wrong: %v", name, err)
 		case found != "" && value != *into:
-			return iam.Invalidf("the variables %s and %s are spellings of one setting and differ; keep one", found, name)
+			return differ(found, name)
 		case found == "":
 			found, *into = name, value
 		}
@@ -54,6 +57,10 @@ func read[T comparable](e *environment, setting string, into *T, parse func(stri
 		e.switches[setting] = on
 	}
 	return nil
+}
+
+func differ(first, second string) error {
+	return iam.Invalidf("the variables %s and %s are spellings of one setting and differ; keep one", first, second)
 }
 
 // source says where a setting came from: a variable, the file, or nowhere.

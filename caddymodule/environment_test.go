@@ -39,7 +39,7 @@ func TestEnvironmentOfAServer(t *testing.T) {
 	if s.oidc.Issuer != "https://acme.okta.test" || s.oidc.ClientID != "0oa1" || s.oidc.Method != oidc.PKCE || s.oidc.ClientSecret.Reveal() != "secret" || strings.Join(s.oidc.Scopes, " ") != "groups offline_access" {
 		t.Errorf("the provider is %+v", s.oidc)
 	}
-	if s.host != "wandb.acme.test" || s.length != 24*time.Hour || s.settings.Provision || !s.settings.OIDCGroups || !s.settings.LDAPGroups || !s.settings.ForceNames {
+	if s.host != "wandb.acme.test" || strings.Join(s.hosts, " ") != "wandb.acme.test" || !s.sites || s.length != 24*time.Hour || s.settings.Provision || !s.settings.OIDCGroups || !s.settings.LDAPGroups || !s.settings.ForceNames {
 		t.Errorf("%+v", s)
 	}
 	if s.ldap == nil || s.ldap.GroupAttribute != "gidNumber" || s.password || s.restore {
@@ -57,8 +57,11 @@ func TestFileWithoutVariables(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := app.signIn
-	if s.oidc.Method != oidc.Implicit || s.length != time.Hour || s.settings.Provision || len(s.hosts) != 1 || s.settings.Domains[0].DefaultTeam != "all" || s.ldap != nil {
+	if s.oidc.Method != oidc.Implicit || s.length != time.Hour || s.settings.Provision || len(s.hosts) != 1 || s.sites || s.settings.Domains[0].DefaultTeam != "all" || s.ldap != nil {
 		t.Errorf("%+v", s)
+	}
+	if err := provisioned(t, app, map[string]string{"HOST": "https://people.acme.test"}); err != nil || strings.Join(app.signIn.hosts, " ") != "wandb.acme.test people.acme.test" || app.signIn.sites {
+		t.Errorf("beside HOST: %v, %+v", err, app.signIn)
 	}
 	if none := new(App); provisioned(t, none, nil) != nil || none.signIn.configured() || !none.signIn.settings.Provision {
 		t.Error("without anything, somebody can sign in")

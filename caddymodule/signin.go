@@ -87,7 +87,8 @@ type signIn struct {
 	oidc     *oidc.Config // nil without a provider; without what stands in files
 	ldap     *ldap.Config // nil without a directory; likewise
 	password bool         // people sign in with the directory's passwords
-	hosts    []string     // redirect_hosts
+	hosts    []string     // redirect_hosts, and that of the variable HOST
+	sites    bool         // the sites' own hosts too, for want of redirect_hosts
 	host     string       // of the variable HOST
 	length   time.Duration
 	settings login.Settings
@@ -106,12 +107,12 @@ func (a *App) readSignIn(e *environment) (*signIn, error) {
 			Provision: a.SSOProvisioning == nil || bool(*a.SSOProvisioning), OIDCGroups: bool(a.SSOGroupClaims), ForceNames: bool(a.IdentifierClaims),
 		},
 	}
+	var hours, exact time.Duration // two spellings that are written differently
 	err := cmp.Or(
 		s.readOIDC(a.OIDC, e),
 		s.readLDAP(a.LDAP, e),
-		read(e, "session length", &s.length, asHours, "SESSION_LENGTH"),
-		read(e, "session length", &s.length, asDuration, "GORILLA_SESSION_LENGTH"),
-		e.agree("SESSION_LENGTH", asHours, "GORILLA_SESSION_LENGTH", asDuration),
+		read(e, "session length", &hours, asHours, "SESSION_LENGTH"),
+		read(e, "session length", &exact, asDuration, "GORILLA_SESSION_LENGTH"),
 		read(e, "sso_provisioning", &s.settings.Provision, asOff, "DISABLE_SSO_PROVISIONING", "GORILLA_DISABLE_SSO_PROVISIONING"),
 		read(e, "sso_group_claims", &s.settings.OIDCGroups, asSwitch, "GORILLA_ENABLE_SSO_GROUP_CLAIMS", "GORILLA_ENABLE_SSO_GROUPS_CLAIMS"),
 		read(e, "identifier_claims", &s.settings.ForceNames, asSwitch, "GORILLA_USE_IDENTIFIER_CLAIMS"),
@@ -122,27 +123,18 @@ func (a *App) readSignIn(e *environment) (*signIn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.host != "" && len(s.hosts) > 0 {
+	if hours != 0 && exact != 0 && hours != exact {
+		return nil, differ("SESSION_LENGTH", "GORILLA_SESSION_LENGTH")
+	}
+	s.length = cmp.Or(hours, exact, s.length)
+	s.sites = len(s.hosts) == 0
+	if s.host != "" {
 		s.hosts = append(slices.Clone(s.hosts), s.host)
 	}
 	if s.configured() {
 		a.logger.Info("how people sign in", s.sources(a, e)...)
 	}
 	return s, nil
-}
-
-// agree refuses two variables of different forms that say different things.
-func (e *environment) agree(first string, parseFirst func(string) (time.Duration, error), second string, parseSecond func(string) (time.Duration, error)) error {
-	one, two := strings.TrimSpace(e.getenv(first)), strings.TrimSpace(e.getenv(second))
-	if one == "" || two == "" {
-		return nil
-	}
-	a, errA := parseFirst(one)
-	b, errB := parseSecond(two)
-	if errA == nil && errB == nil && a != b {
-		return iam.Invalidf("the variables %s and %s are spellings of one setting and differ; keep one", first, second)
-	}
-	return nil
 }
 
 func (s *signIn) readOIDC(file *OIDC, e *environment) error {

@@ -55,7 +55,6 @@ type services struct {
 	login     *login.Login // nil unless people sign in here
 	oidc      *oidc.Connector
 	ldap      *ldap.Connector
-	sites     *sites
 	// stop ends what runs beside the requests, and waits for it.
 	stop func()
 	// release lets go of what the next configuration may go on using.

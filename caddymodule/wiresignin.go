@@ -36,16 +36,18 @@ func (w *services) wireSignIn(a *App, s *state) error {
 	if err := w.wireConnectors(a); err != nil || !a.signIn.configured() {
 		return err
 	}
-	w.sites = findSites(httpApp(a))
 	c := login.Config{
 		Directory: w.directory, Sessions: w.sessions,
 		SealKey: s.keys.Derive(purposeSignIn), Settings: a.signIn.settings,
-		Hosts: a.signIn.hosts, Host: w.ownHost(a.signIn.host),
+		Hosts: a.signIn.hosts,
 		HTTPS: https, Client: clientAddress, RequestID: requestID,
 		AddressFailures: keptLimit[netip.Prefix](s, "passwords by address", a.failures),
 		AccountFailures: keptLimit[string](s, "passwords by account", accountFailures(a.failures)),
 		Canonical:       ldap.Canonical,
 		Report:          reportSignIn(a.logger),
+	}
+	if a.signIn.sites {
+		c.Host = findSites(httpApp(a)).own
 	}
 	if a.asksPerUser() {
 		c.UpstreamKeys = w.vault
@@ -131,22 +133,12 @@ func httpApp(a *App) *caddyhttp.App {
 	return found
 }
 
-// ownHost finds the host that a request is for among the sites' own and the one that HOST names.
-func (w *services) ownHost(named string) func(*http.Request) (string, bool) {
-	return func(r *http.Request) (string, bool) {
-		if named != "" && strings.EqualFold(r.Host, named) {
-			return named, true
-		}
-		return w.sites.own(r)
-	}
-}
-
 // signIn is what the gateway of a site knows of sign-in; nil if nobody signs in here.
 func (w *services) signIn() *gateway.SignIn {
 	if w.login == nil {
 		return nil
 	}
-	return &gateway.SignIn{Page: "/oidc/login", OwnHost: w.login.OwnHost, Ready: w.login.Ready}
+	return &gateway.SignIn{Page: "/oidc/login", Ready: w.login.Ready}
 }
 
 // accountFailures limits wrong passwords for one account: a tenth of what an address may get wrong, for

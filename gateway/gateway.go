@@ -135,10 +135,8 @@ type Config struct {
 type SignIn struct {
 	// Page is where a browser signs in. It takes the parameter return_to.
 	Page string
-	// OwnHost reports whether a request is for a host on which people sign in.
-	OwnHost func(*http.Request) bool
-	// Ready returns why nobody can sign in at the moment, and may take a while to find out; nil if
-	// somebody can. The field may be nil.
+	// Ready returns why the page would lead this browser nowhere, and may take a while to find out; nil if
+	// somebody can sign in.
 	Ready func(*http.Request) error
 }
 

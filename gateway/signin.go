@@ -6,7 +6,6 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/authz"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
-	"github.com/wandb-gateway/wandb-gateway/internal/problem"
 	"github.com/wandb-gateway/wandb-gateway/internal/session"
 )
 
@@ -45,16 +44,8 @@ func (x *exchange) mustSignIn(err error) bool {
 // toSignIn sends the browser to sign-in, from where it comes back to the same path and query. The error
 // says why it cannot: a page says that itself, rather than to lead to another that does.
 func (x *exchange) toSignIn(cause error) error {
-	if !x.g.SignIn.OwnHost(x.r) {
-		return errMisdirected
-	}
-	if err := session.CheckOne(x.r.Header, x.https()); err != nil {
+	if err := x.g.SignIn.Ready(x.r); err != nil {
 		return err
-	}
-	if x.g.SignIn.Ready != nil {
-		if err := x.g.SignIn.Ready(x.r); err != nil {
-			return err
-		}
 	}
 	x.event.Effect, x.event.Reason, x.event.Status, x.event.Err = authz.Deny, iam.ReasonOf(cause), http.StatusFound, cause
 	h := x.w.Header()
@@ -70,9 +61,4 @@ func (x *exchange) https() bool {
 		return x.g.Host.HTTPS(x.r)
 	}
 	return x.r.TLS != nil
-}
-
-var errMisdirected = &iam.Error{
-	Kind: iam.KindInvalid, Reason: problem.ReasonMisdirected,
-	Message: "Nobody signs in under this host name. Use the address of your W&B server, or ask its administrator to add this one to redirect_hosts.",
 }

@@ -251,10 +251,9 @@ func testRelyingParty(t *testing.T, method string) {
 			return answer
 		}, 400, "flow_unknown"},
 		"swapped between tabs": {func(v *visitor) answer {
-			first, form := v.asked, good(v)
+			form := good(v)
 			v.begin("/oidc/login?return_to=/second")
 			form.Set("state", v.asked.Get("state"))
-			_ = first
 			return arrives(v, form)
 		}, 400, map[string]string{"implicit": "nonce_mismatch", "pkce": "code_refused"}[method]},
 		"planted cookie": {func(v *visitor) answer { // O12

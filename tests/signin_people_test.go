@@ -2,6 +2,7 @@ package tests
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -287,5 +288,52 @@ func TestRestore(t *testing.T) {
 	}
 	if a := site.stream("vision/team", aliceKey); a.status != http.StatusOK {
 		t.Errorf("a key meanwhile: %d", a.status)
+	}
+}
+
+// TestWhereSettingsComeFrom: one line at the start says of each setting of sign-in whether a variable, the file
+// or neither made it, and no secret. A directory with LOCAL_LDAP_LOGIN off is tested and signs nobody in.
+func TestWhereSettingsComeFrom(t *testing.T) {
+	t.Parallel()
+	const bindPassword = "canary-bind-password-5d20"
+	nowhere := freeAddress(t)
+	site := startSignIn(t, "pkce", func(c *config) {
+		c.global += fmt.Sprintf("\n\t\tsso_group_claims on\n\t\tldap {\n\t\t\taddress ldap://%s\n\t\t\tinsecure_cleartext\n\t\t\tbase_dn dc=file,dc=test\n\t\t\tlogin on\n\t\t}", nowhere)
+		c.env = []string{
+			"GORILLA_OIDC_SECRET=" + gatewaySecret, "SESSION_LENGTH=24", "GORILLA_USE_IDENTIFIER_CLAIMS=false", "GORILLA_FUTURE=canary", "DISABLE_SSO_PROVISIONING=true",
+			"LOCAL_LDAP_LOGIN=False", "LOCAL_LDAP_BASE_DN=dc=acme,dc=test", "LOCAL_LDAP_BIND_DN=cn=wandb,dc=acme,dc=test", "LOCAL_LDAP_BIND_PW=" + bindPassword,
+		}
+	}).withAcme()
+	*site.canaries = append(*site.canaries, gatewaySecret, bindPassword)
+	says := site.entries("how people sign in", 1)[0].fields
+	for setting, want := range map[string]any{
+		"oidc_issuer": site.authority.name, "oidc_issuer_from": "file", "oidc_client_secret_from": "GORILLA_OIDC_SECRET",
+		"oidc_auth_method": "pkce", "oidc_auth_method_from": "file", "oidc_scopes_from": "default",
+		"session_length": 86400.0, "session_length_from": "SESSION_LENGTH", "provisioning": false, "provisioning_from": "DISABLE_SSO_PROVISIONING",
+		"group_claims": true, "group_claims_from": "file", "host_from": "default",
+		"ldap_address_from": "file", "ldap_base_dn": "dc=acme,dc=test", "ldap_base_dn_from": "LOCAL_LDAP_BASE_DN", "ldap_bind_password_from": "LOCAL_LDAP_BIND_PW",
+		"ldap_login": false, "ldap_login_from": "LOCAL_LDAP_LOGIN", "ldap_group_sync": false, "ldap_group_sync_from": "default",
+	} {
+		if says[setting] != want {
+			t.Errorf("the log says %s is %v, want %v", setting, says[setting], want)
+		}
+	}
+
+	if tested := site.entries("the LDAP directory cannot be used", 1)[0].fields; !strings.Contains(fmt.Sprint(tested["error"]), "check the address") {
+		t.Errorf("the test at the start says %v", tested)
+	}
+	out := site.mustIAM("doctor")
+	if !strings.Contains(out, "connecting to the directory failed") || !strings.Contains(out, "check the address") {
+		t.Errorf("doctor prints %s", out)
+	}
+	if !strings.Contains(out, "GORILLA_FUTURE is set") || strings.Count(out, "does not read it") != 1 {
+		t.Errorf("doctor says of the variables: %s", out)
+	}
+	v := site.visitor(t)
+	v.begin("/oidc/login") // straight to the authority, past a form for passwords
+	v.signIn("alice", nil)
+	v.load("/authorize") // whose token is good for every form
+	if a := v.submit("/oidc/login", url.Values{"form": {"password"}, "login": {"alice"}, "password": {"canary"}}); a.status != http.StatusBadRequest {
+		t.Errorf("a password is answered %d", a.status)
 	}
 }

@@ -265,6 +265,12 @@ func TestSessionIsJudgedAsAKey(t *testing.T) {
 				t.Errorf("%s: %d", name, a.status)
 			}
 		}
+		// A page says so, rather than to lead to sign-in and back without end.
+		twice := pageLoad()
+		twice.Set("Cookie", "wandb-gateway=planted; wandb-gateway="+alice.session())
+		if a := site.send("GET", "/page", "", "", twice); a.status != http.StatusBadRequest || a.header.Get("Location") != "" || !strings.Contains(a.body, "two cookies") {
+			t.Errorf("a page: %d to %q %.300s", a.status, a.header.Get("Location"), a.body)
+		}
 		// None of the others goes on either: it could be a session at the server, of somebody else.
 		a := site.send("GET", "/page", "", "", http.Header{"Cookie": {"theme=dark; wandb-gateway=" + alice.session() + "; other=1"}})
 		if got := site.upstream.take(); a.status != http.StatusOK || len(got) != 1 || got[0].header.Get("Cookie") != "" {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/login/identity"
 	"github.com/wandb-gateway/wandb-gateway/internal/login/oidc"
+	"github.com/wandb-gateway/wandb-gateway/internal/problem"
 	"github.com/wandb-gateway/wandb-gateway/internal/session"
 )
 
@@ -39,6 +42,17 @@ func TestSignInAtTheProvider(t *testing.T) {
 	}
 	if len(b.jar) != 1 {
 		t.Errorf("cookies left: %v", b.jar)
+	}
+}
+
+// TestLongAddressesComeBack: the longest address fits into the flow's cookie, whatever is in it.
+func TestLongAddressesComeBack(t *testing.T) {
+	for _, sign := range []string{"a", "&", "'", "%26"} {
+		want := "/acme/x?a="
+		want += strings.Repeat(sign, (maxReturnBytes-len(want))/len(sign))
+		if a := newHouse(t, nil).browser().signIn("/oidc/login?return_to=" + url.QueryEscape(want)); a.location() != want {
+			t.Errorf("%q: to %.40q, %d bytes", sign, a.location(), len(a.location()))
+		}
 	}
 }
 
@@ -381,6 +395,41 @@ func TestProviderAwayAtTheDoor(t *testing.T) { // O17
 	pageHeaders(t, a)
 }
 
+// TestPagesLeadToSignInWhereItLeadsOn: a page that needs a person says itself why nobody can sign in, as the
+// door would.
+func TestPagesLeadToSignInWhereItLeadsOn(t *testing.T) {
+	away := func(h *house) {
+		h.provider.away = &iam.Error{Kind: iam.KindUnavailable, Reason: oidc.ReasonUnavailable, RetryAfter: 7 * time.Second, Err: errors.New("dial")}
+	}
+	restore := func() *house { return newHouse(t, func(c *Config) { c.Restore = iam.NewSecret("temporary") }) }
+	for name, c := range map[string]struct {
+		house  *house
+		change func(*house)
+		host   string
+		cookie string
+		want   iam.Reason // "" if somebody can sign in
+	}{
+		"a provider":                     {newHouse(t, nil), nil, host, "", ""},
+		"one session":                    {newHouse(t, nil), nil, host, session.NameHTTPS + "=one", ""},
+		"two sessions":                   {newHouse(t, nil), nil, host, session.NameHTTPS + "=one; " + session.NameHTTPS + "=two", session.ReasonTwo},
+		"another host":                   {newHouse(t, nil), nil, "evil.test", "", problem.ReasonMisdirected},
+		"a provider that is away":        {newHouse(t, nil), away, host, "", oidc.ReasonUnavailable},
+		"one beside a directory":         {withPasswords(t, true), away, host, "", ""},
+		"another host with passwords":    {withPasswords(t, false), nil, "evil.test", "", problem.ReasonMisdirected},
+		"two sessions and the temporary": {restore(), nil, host, session.NameHTTPS + "=one; " + session.NameHTTPS + "=two", session.ReasonTwo},
+		"the temporary password":         {restore(), away, host, "", ""},
+	} {
+		if c.change != nil {
+			c.change(c.house)
+		}
+		r := httptest.NewRequest(http.MethodGet, "https://"+c.host+"/acme/x", nil)
+		r.Header.Set("Cookie", c.cookie)
+		if err := c.house.Ready(r); (err != nil) != (c.want != "") || iam.ReasonOf(err) != c.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestRedirectURIComesFromTheConfiguration(t *testing.T) { // O20
 	h := newHouse(t, func(c *Config) { c.Hosts = []string{host, "Second.acme.test:8443"} })
 	for asked, want := range map[string]string{
@@ -409,6 +458,23 @@ func TestRedirectURIComesFromTheConfiguration(t *testing.T) { // O20
 		c.Hosts = []string{bad}
 		if _, err := New(c); iam.KindOf(err) != iam.KindInvalid {
 			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+// TestHostBesideTheSites: the host of the variable HOST, and beside it the sites' own.
+func TestHostBesideTheSites(t *testing.T) {
+	h := newHouse(t, func(c *Config) {
+		c.Hosts = []string{host + ":443"}
+		c.Host = func(r *http.Request) (string, bool) { return r.Host, r.Host == "site.acme.test" }
+	})
+	for asked, want := range map[string]string{
+		host: origin + ":443", "WANDB.acme.test:443": origin + ":443", "site.acme.test": "https://site.acme.test", "evil.example": "", host + ":8443": "",
+	} {
+		r := httptest.NewRequest(http.MethodGet, origin+"/", nil)
+		r.Host = asked
+		if got := h.origin(r); got != want {
+			t.Errorf("%q is %q, want %q", asked, got, want)
 		}
 	}
 }
@@ -485,6 +551,39 @@ func TestSettingsReachTheDirectory(t *testing.T) {
 	a := h.browser()
 	if got := a.callback(a.begin("/oidc/login")); got.Code != http.StatusForbidden || h.last().Reason != directory.ReasonNotProvisioned || !strings.Contains(got.Body.String(), "alice@acme.test") {
 		t.Errorf("%d %s", got.Code, got.Body)
+	}
+}
+
+// TestGroupsFollowTheirOwnSetting: a provider's groups are one setting (ENV-3), a directory's another (ENV-5).
+func TestGroupsFollowTheirOwnSetting(t *testing.T) {
+	for _, c := range []struct {
+		settings           Settings
+		provider, password []string // the teams that a newcomer joins
+	}{
+		{Settings{Provision: true}, nil, nil},
+		{Settings{Provision: true, OIDCGroups: true}, []string{"vision"}, nil},
+		{Settings{Provision: true, LDAPGroups: true}, nil, []string{"speech"}},
+	} {
+		h := withPasswords(t, true)
+		h.Settings = c.settings
+		for _, team := range []string{"vision", "speech"} {
+			_, err := h.Login.Directory.CreateTeam(context.Background(), team)
+			h.ok(err)
+		}
+		h.provider.finish = func(*oidc.Flow, oidc.Answer) (*identity.Identity, error) {
+			id := person("alice")
+			id.Groups, id.GroupsKnown = []string{"vision"}, true
+			return id, nil
+		}
+		h.passwords.groups = []string{"speech"}
+		h.browser().signIn("/oidc/login?with=provider")
+		if e := h.last(); e.Method != session.MethodOIDC || !slices.Equal(e.Joined, c.provider) {
+			t.Errorf("%+v, at the provider: %+v", c.settings, e)
+		}
+		h.browser().password("bob", "right")
+		if e := h.last(); e.Method != session.MethodLDAP || !e.Created || !slices.Equal(e.Joined, c.password) {
+			t.Errorf("%+v, by password: %+v", c.settings, e)
+		}
 	}
 }
 

@@ -139,14 +139,20 @@ func providerName(issuer string) string {
 	return "single sign-on"
 }
 
-// Ready returns why nobody can sign in at the moment, nil if somebody can. It waits for the provider only
-// where nothing is known of it. A directory shows its form in any case.
+// Ready returns why the sign-in page would lead the browser nowhere, nil if somebody can sign in. It waits for
+// the provider only where nothing is known of it. A directory shows its form in any case.
 func (l *Login) Ready(r *http.Request) error {
+	if _, ok := l.host(r); !ok {
+		return errMisdirected
+	}
+	if err := session.CheckOne(r.Header, l.HTTPS(r)); err != nil {
+		return err
+	}
 	if l.Provider == nil || l.Passwords != nil || !l.Restore.IsZero() {
 		return nil
 	}
 	err := l.Provider.Discover(r.Context())
-	if iam.KindOf(err) != iam.KindUnavailable || err == nil {
+	if err == nil || iam.KindOf(err) != iam.KindUnavailable {
 		return nil
 	}
 	p := problem.From(err)

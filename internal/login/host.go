@@ -31,30 +31,20 @@ func validHost(s string) bool {
 // host returns the host under which the request's site is known. It is taken from the configuration, so
 // that no header of a request gets into an address (threats O20).
 func (l *Login) host(r *http.Request) (string, bool) {
-	if len(l.hosts) == 0 {
-		return l.Host(r)
-	}
 	asked := strings.ToLower(r.Host)
-	if host, ok := l.hosts[asked]; ok {
-		return host, true
-	}
-	// The scheme's own port may be left out or said.
-	port := ":80"
+	bare, port := strings.TrimSuffix(asked, ":80"), ":80" // which may be left out or said
 	if l.HTTPS(r) {
-		port = ":443"
+		bare, port = strings.TrimSuffix(asked, ":443"), ":443"
 	}
-	if bare, ok := strings.CutSuffix(asked, port); ok {
-		host, ok := l.hosts[bare]
-		return host, ok
+	for _, spelling := range []string{asked, bare, asked + port} {
+		if host, ok := l.hosts[spelling]; ok {
+			return host, true
+		}
 	}
-	host, ok := l.hosts[asked+port]
-	return host, ok
-}
-
-// OwnHost reports whether a request is for a host on which people sign in.
-func (l *Login) OwnHost(r *http.Request) bool {
-	_, ok := l.host(r)
-	return ok
+	if l.Host == nil {
+		return "", false
+	}
+	return l.Host(r)
 }
 
 // origin returns the origin of the request's site; "" if it is none of the hosts.

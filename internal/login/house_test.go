@@ -84,7 +84,7 @@ func (p *provider) Method() oidc.Method            { return p.method }
 func (p *provider) Discover(context.Context) error { return p.Status().Err }
 
 func (p *provider) Status() oidc.Status {
-	return oidc.Status{Issuer: idp, SignsOut: p.signsOut != "", Err: p.away}
+	return oidc.Status{SignsOut: p.signsOut != "", Err: p.away}
 }
 
 func (p *provider) Begin(_ context.Context, redirectURI, returnTo string) (string, *oidc.Flow, error) {
@@ -100,7 +100,7 @@ func (p *provider) Finish(_ context.Context, f *oidc.Flow, a oidc.Answer) (*iden
 	return p.finish(f, a)
 }
 
-func (p *provider) LogoutURL(_ context.Context, hint iam.Secret, postLogout, _ string) (string, bool) {
+func (p *provider) LogoutURL(_ context.Context, hint iam.Secret, postLogout string) (string, bool) {
 	if p.signsOut == "" {
 		return "", false
 	}
@@ -113,8 +113,9 @@ func (p *provider) LogoutToken(_ context.Context, token string) (oidc.Logout, er
 
 // passwords knows alice by "right".
 type passwords struct {
-	asked []string
-	err   error
+	asked  []string
+	groups []string // of everybody; nil if nobody can tell
+	err    error
 }
 
 func (p *passwords) Authenticate(_ context.Context, login string, password iam.Secret) (*identity.Identity, error) {
@@ -126,7 +127,7 @@ func (p *passwords) Authenticate(_ context.Context, login string, password iam.S
 		return nil, &iam.Error{Kind: iam.KindUnauthenticated, Reason: ldap.ReasonWrongPassword, Message: "Wrong name or password."}
 	}
 	return &identity.Identity{Issuer: "ldap://ldap.acme.test:389/dc=acme", Subject: "uuid-" + ldap.Canonical(login),
-		Email: ldap.Canonical(login) + "@acme.test", EmailVerified: identity.VerifiedTrue, Username: ldap.Canonical(login)}, nil
+		Email: ldap.Canonical(login) + "@acme.test", EmailVerified: identity.VerifiedTrue, Username: ldap.Canonical(login), Groups: p.groups, GroupsKnown: p.groups != nil}, nil
 }
 
 // house is a Login on an embedded store.

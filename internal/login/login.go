@@ -83,8 +83,8 @@ type Config struct {
 
 	// Hosts are the hosts, host[:port], on which people sign in. A request for another is misdirected.
 	Hosts []string
-	// Host is asked if Hosts is empty: it returns the host of the site's own that the request is for,
-	// and whether there is one.
+	// Host, if set, is asked about a request for none of them: it returns the host of the site's own that
+	// the request is for, and whether there is one.
 	Host func(*http.Request) (string, bool)
 	// HTTPS reports whether the browser speaks https, as far as proxies are trusted.
 	HTTPS func(*http.Request) bool

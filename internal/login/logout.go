@@ -55,7 +55,7 @@ func (l *Login) logoutForms(r *http.Request) string {
 	}
 	at, ok := "", l.Provider.Status().SignsOut // not to wait for one that is away
 	if ok {
-		at, ok = l.Provider.LogoutURL(r.Context(), iam.Secret{}, "", "")
+		at, ok = l.Provider.LogoutURL(r.Context(), iam.Secret{}, "")
 	}
 	if !ok {
 		return onlyHere
@@ -110,7 +110,7 @@ func (l *Login) signOut(r *http.Request) (string, error) {
 	if l.Provider == nil || x.Method != session.MethodOIDC || x.Issuer != l.Provider.Issuer() {
 		return logoutDoor, nil
 	}
-	if at, ok := l.Provider.LogoutURL(r.Context(), hint, l.origin(r)+logoutDoor, ""); ok {
+	if at, ok := l.Provider.LogoutURL(r.Context(), hint, l.origin(r)+logoutDoor); ok {
 		return at, nil
 	}
 	return logoutDoor, nil

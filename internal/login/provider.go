@@ -19,7 +19,7 @@ type Provider interface {
 	Discover(ctx context.Context) error
 	Begin(ctx context.Context, redirectURI, returnTo string) (location string, f *oidc.Flow, err error)
 	Finish(ctx context.Context, f *oidc.Flow, a oidc.Answer) (*identity.Identity, error)
-	LogoutURL(ctx context.Context, idToken iam.Secret, postLogout, state string) (string, bool)
+	LogoutURL(ctx context.Context, idToken iam.Secret, postLogout string) (string, bool)
 	// LogoutToken verifies a back-channel logout token, but not whether it is a replay.
 	LogoutToken(ctx context.Context, token string) (oidc.Logout, error)
 }

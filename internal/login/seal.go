@@ -8,7 +8,8 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"encoding/json"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/session"
 )
@@ -43,7 +44,7 @@ var strict = base64.RawURLEncoding.Strict()
 
 // close returns v sealed for a cookie of that name, and whether the browser will keep it.
 func (s *seal) close(name string, v any) (string, bool) {
-	text, err := json.Marshal(v)
+	text, err := json.Marshal(v) // encoding/json makes six bytes of each & in an address
 	if err != nil {
 		return "", false
 	}

@@ -12,8 +12,8 @@ import (
 )
 
 // MaxIDTokenBytes bounds the ID tokens that are kept: a longer one would not fit the address to which
-// a logout redirects.
-const MaxIDTokenBytes = 6 << 10
+// a logout redirects, and many servers refuse addresses over 8 KB.
+const MaxIDTokenBytes = 4 << 10
 
 // IDToken returns the ID token of a session for the id_token_hint of a logout at the provider (OpenID
 // Connect RP-Initiated Logout 1.0 section 2). It is zero if none was kept, or if there is no such

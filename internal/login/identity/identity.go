@@ -3,11 +3,7 @@
 // nothing: whether such a person may enter, and as whom, is the business of package login.
 package identity
 
-import (
-	"time"
-
-	"github.com/wandb-gateway/wandb-gateway/internal/iam"
-)
+import "github.com/wandb-gateway/wandb-gateway/internal/iam"
 
 // Verified is what an authority says about an e-mail address. The zero value is that it says
 // nothing, which some (Entra) never do.
@@ -54,6 +50,4 @@ type Identity struct {
 	SessionID string
 	// IDToken goes back to the authority as id_token_hint at sign-out; may be zero.
 	IDToken iam.Secret
-	// Expires is when the statement ends; zero if it has no end of its own (LDAP).
-	Expires time.Time
 }

@@ -206,17 +206,12 @@ func (c *Connector) Discover(ctx context.Context) error {
 
 // Status is what is known about the provider without asking it.
 type Status struct {
-	Issuer string
 	// Usable tells whether a sign-in can begin without another look.
 	Usable bool
-	// Fetched is when the discovery document was read last, Tried when it was tried last; zero for never.
-	Fetched, Tried time.Time
 	// Err says why the last try failed; nil if it did not. It is for administrators.
 	Err error
 	// SignsOut tells whether the provider can be asked to sign people out.
 	SignsOut bool
-	// Algorithms may sign ID tokens; nil means those of its keys.
-	Algorithms []jws.Algorithm
 }
 
 // Status returns what is known, at once.
@@ -224,10 +219,9 @@ func (c *Connector) Status() Status {
 	d, now := &c.found, c.now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := Status{Issuer: c.issuer, Fetched: d.fetched, Tried: d.tried, Err: d.failed}
+	s := Status{Err: d.failed}
 	if d.current != nil && now.Sub(d.fetched) < usableFor {
 		s.Usable, s.SignsOut = true, d.current.EndSession != ""
-		s.Algorithms = append(s.Algorithms, d.current.algorithms...)
 	}
 	return s
 }

@@ -95,7 +95,7 @@ func TestDiscoveryThatFails(t *testing.T) {
 			continue
 		}
 		status := connector.Status()
-		if !strings.Contains(err.Error(), c.says) || status.Err == nil || !strings.Contains(status.Err.Error(), c.says) || status.Usable || !status.Tried.Equal(a.clock.Now()) || !status.Fetched.IsZero() {
+		if !strings.Contains(err.Error(), c.says) || status.Err == nil || !strings.Contains(status.Err.Error(), c.says) || status.Usable || !connector.found.tried.Equal(a.clock.Now()) || !connector.found.fetched.IsZero() {
 			t.Errorf("%s: %v, %+v", name, err, status)
 		}
 		if e := err.(*iam.Error); e.RetryAfter <= 0 || e.RetryAfter > pause || strings.Contains(e.Message, "boom") {
@@ -124,7 +124,7 @@ func TestDiscoveryThatFails(t *testing.T) {
 func TestProviderThatIsNotThere(t *testing.T) {
 	a := newAuthority(t)
 	c := a.connector(t, nil)
-	if s := c.Status(); s.Issuer != a.URL || s.Usable || s.Err != nil || !s.Tried.IsZero() || a.count(wellKnown) != 0 {
+	if s := c.Status(); c.Issuer() != a.URL || s.Usable || s.Err != nil || !c.found.tried.IsZero() || a.count(wellKnown) != 0 {
 		t.Errorf("before anybody asked: %+v", s)
 	}
 	a.Close()
@@ -137,7 +137,7 @@ func TestProviderThatIsNotThere(t *testing.T) {
 	wantError(t, "Finish", err, iam.KindUnavailable, ReasonUnavailable)
 	_, err = c.LogoutToken(t.Context(), "x")
 	wantError(t, "LogoutToken", err, iam.KindUnavailable, ReasonUnavailable)
-	if at, ok := c.LogoutURL(t.Context(), iam.Secret{}, "", ""); ok {
+	if at, ok := c.LogoutURL(t.Context(), iam.Secret{}, ""); ok {
 		t.Error(at)
 	}
 }
@@ -311,7 +311,7 @@ func TestAnnouncedAlgorithms(t *testing.T) {
 	for name, c := range map[string]struct {
 		announced any
 		reason    iam.Reason
-		status    []jws.Algorithm
+		reads     []jws.Algorithm
 	}{
 		"nothing":          {nil, "", nil},
 		"none at all":      {[]string{}, "", nil},
@@ -326,7 +326,7 @@ func TestAnnouncedAlgorithms(t *testing.T) {
 		if iam.ReasonOf(err) != c.reason || (err == nil) != (c.reason == "") {
 			t.Errorf("%s: %v", name, err)
 		}
-		if got := connector.Status().Algorithms; !slices.Equal(got, c.status) {
+		if got := connector.found.current.algorithms; !slices.Equal(got, c.reads) {
 			t.Errorf("%s: %s", name, got)
 		}
 	}

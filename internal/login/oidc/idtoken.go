@@ -33,8 +33,7 @@ func (c *Connector) identify(ctx context.Context, p *provider, f *Flow, raw, acc
 	if err := c.addressed(t.Claims); err != nil {
 		return nil, unproven(err)
 	}
-	expires, err := c.inTime(t.Claims, f.Created.Add(-flowLife-leeway), true)
-	if err != nil {
+	if _, err := c.inTime(t.Claims, f.Created.Add(-flowLife-leeway), true); err != nil {
 		return nil, unproven(err)
 	}
 	nonce, err := required(t.Claims, "nonce")
@@ -51,7 +50,7 @@ func (c *Connector) identify(ctx context.Context, p *provider, f *Flow, raw, acc
 	if err != nil {
 		return nil, err
 	}
-	who.Issuer, who.IDToken, who.Expires = c.issuer, iam.NewSecret(raw), expires
+	who.Issuer, who.IDToken = c.issuer, iam.NewSecret(raw)
 	return who, nil
 }
 

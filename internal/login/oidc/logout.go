@@ -19,15 +19,15 @@ const (
 	logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 	// logoutLife is how old a logout token may be, so that a replay needs to be remembered as long only.
 	logoutLife = time.Hour
-	// maxHintBytes bounds the ID token in an address; many servers refuse addresses over 8 KB.
+	// maxHintBytes bounds the ID token in an address; package session keeps none that is longer.
 	maxHintBytes = 4 << 10
 )
 
 // LogoutURL returns where the browser goes to sign out at the provider as well (RP-Initiated Logout
 // 1.0), and whether there is such a place: many providers have none, and one that is away has none
 // now; it waits for the provider only where nothing is known of it. An ID token over 4 KiB is left out.
-// postLogout and state may be empty.
-func (c *Connector) LogoutURL(ctx context.Context, idToken iam.Secret, postLogout, state string) (string, bool) {
+// postLogout may be empty.
+func (c *Connector) LogoutURL(ctx context.Context, idToken iam.Secret, postLogout string) (string, bool) {
 	p, err := c.provider(ctx)
 	if err != nil || p.EndSession == "" {
 		return "", false
@@ -46,9 +46,6 @@ func (c *Connector) LogoutURL(ctx context.Context, idToken iam.Secret, postLogou
 		if cognitoIssuer(c.issuer) {
 			query.Set("logout_uri", postLogout) // its own name for it, without which it refuses
 		}
-	}
-	if state != "" {
-		query.Set("state", state)
 	}
 	u.RawQuery = query.Encode()
 	return u.String(), true

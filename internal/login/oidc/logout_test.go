@@ -18,16 +18,15 @@ func TestLogoutURL(t *testing.T) {
 	c := a.connector(t, nil)
 	token := iam.NewSecret("a.b.c")
 	for name, k := range map[string]struct {
-		token             iam.Secret
-		postLogout, state string
-		want              url.Values
+		token      iam.Secret
+		postLogout string
+		want       url.Values
 	}{
-		"oidcc-client-test-rp-init-logout":          {token, "https://wandb.acme.test/", "s1", url.Values{"ui": {"1"}, "client_id": {clientID}, "id_token_hint": {"a.b.c"}, "post_logout_redirect_uri": {"https://wandb.acme.test/"}, "state": {"s1"}}},
-		"oidcc-client-test-rp-init-logout-no-state": {token, "https://wandb.acme.test/", "", url.Values{"ui": {"1"}, "client_id": {clientID}, "id_token_hint": {"a.b.c"}, "post_logout_redirect_uri": {"https://wandb.acme.test/"}}},
-		"nothing":             {iam.Secret{}, "", "", url.Values{"ui": {"1"}, "client_id": {clientID}}},
-		"a token of a scroll": {iam.NewSecret(strings.Repeat("x", maxHintBytes+1)), "", "", url.Values{"ui": {"1"}, "client_id": {clientID}}},
+		"oidcc-client-test-rp-init-logout-no-state": {token, "https://wandb.acme.test/", url.Values{"ui": {"1"}, "client_id": {clientID}, "id_token_hint": {"a.b.c"}, "post_logout_redirect_uri": {"https://wandb.acme.test/"}}},
+		"nothing":             {iam.Secret{}, "", url.Values{"ui": {"1"}, "client_id": {clientID}}},
+		"a token of a scroll": {iam.NewSecret(strings.Repeat("x", maxHintBytes+1)), "", url.Values{"ui": {"1"}, "client_id": {clientID}}},
 	} {
-		at, ok := c.LogoutURL(t.Context(), k.token, k.postLogout, k.state)
+		at, ok := c.LogoutURL(t.Context(), k.token, k.postLogout)
 		u, err := url.Parse(at)
 		if err != nil || !ok || !strings.HasPrefix(at, a.URL+"/logout?") || !maps.EqualFunc(u.Query(), k.want, func(a, b []string) bool { return strings.Join(a, " ") == strings.Join(b, " ") }) {
 			t.Errorf("%s: %s", name, at)
@@ -37,7 +36,7 @@ func TestLogoutURL(t *testing.T) {
 		a := newAuthority(t)
 		a.document["end_session_endpoint"] = at
 		c := a.connector(t, nil)
-		if at, ok := c.LogoutURL(t.Context(), token, "", ""); ok || at != "" {
+		if at, ok := c.LogoutURL(t.Context(), token, ""); ok || at != "" {
 			t.Errorf("%s: %s", name, at)
 		}
 		if _, err := a.signInAs(t, c, nil); err != nil || c.Status().SignsOut {

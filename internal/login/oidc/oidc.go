@@ -214,7 +214,7 @@ func (c *Connector) Method() Method { return c.method }
 func (c *Connector) Close() {
 	c.found.close()
 	c.end()
+	c.keys.close() // before the wait: changing their address begins something
 	c.busy.Wait()
-	c.keys.close()
 	c.client.CloseIdleConnections()
 }
