@@ -198,6 +198,7 @@ var (
 
 // buildIAM adds the nouns and verbs below `iam`.
 func buildIAM(root *cobra.Command) {
+	root.RunE = helpOrUnknown
 	root.PersistentFlags().String("address", "localhost:2019", "Address of the gateway's admin endpoint")
 	root.PersistentFlags().Bool("json", false, "Print JSON")
 	nouns := make(map[string]*cobra.Command)
@@ -213,8 +214,8 @@ func buildIAM(root *cobra.Command) {
 	root.AddCommand(importCommand(), exportCommand(), backupCommand(), explainCommand(), doctorCommand())
 }
 
-// helpOrUnknown is what a noun does without one of its verbs: cobra's own answer to an unknown verb
-// would be help and success.
+// helpOrUnknown is what `iam` and its nouns do without one of their commands: cobra's own answer to an
+// unknown one would be help and success.
 func helpOrUnknown(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return c.Help()

@@ -268,6 +268,7 @@ func TestCommandsSayWhatIsWrong(t *testing.T) {
 		{[]string{"explain", "--as", "alice", "--to", "fly", "vision/team"}, "fly"},
 		{[]string{"import", "no-such-file"}, "no-such-file"},
 		{[]string{"user", "frob"}, "frob"},
+		{[]string{"frob"}, "unknown command \"frob\""},
 	} {
 		out, err := p.iam("", tt.args...)
 		if err == nil || !strings.Contains(err.Error(), tt.says) {

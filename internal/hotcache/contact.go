@@ -24,10 +24,21 @@ type contact struct {
 	start time.Time    // whose monotonic reading the offsets below count from
 	last  atomic.Int64 // nanoseconds after start
 	limit time.Duration
+	// cause is why the last question went unanswered, nil if it did not.
+	cause atomic.Pointer[error]
 }
 
 func (c *contact) now() time.Duration { return time.Since(c.start) }
 func (c *contact) age() time.Duration { return c.now() - time.Duration(c.last.Load()) }
+
+// silent is the refusal beyond the limit, with what an operator needs to know.
+func (c *contact) silent() error {
+	err := errSilent
+	if cause := c.cause.Load(); cause != nil {
+		err = fmt.Errorf("%w: %v", err, *cause)
+	}
+	return iam.Unavailable("the gateway's store has not answered for too long, try again", err)
+}
 
 // usable refuses when the store has been silent for longer than the stale limit.
 func (c *Cache) usable() error {
@@ -35,14 +46,14 @@ func (c *Cache) usable() error {
 		return errClosed
 	}
 	if c.contact.age() > c.contact.limit {
-		return errSilent
+		return c.contact.silent()
 	}
 	return nil
 }
 
 var (
 	errClosed = iam.Unavailable("the gateway is stopping", errors.New("hotcache: closed"))
-	errSilent = iam.Unavailable("the gateway's store has not answered for too long, try again", errors.New("hotcache: beyond the stale limit"))
+	errSilent = errors.New("hotcache: beyond the stale limit")
 )
 
 // start watches the space and asks for its revision, in this order: what changes in between is seen
@@ -154,14 +165,17 @@ func (c *Cache) ask(ctx context.Context, timeout time.Duration) {
 	began := c.contact.now()
 	ours := c.progress.revision()
 	head, err := c.readHead(ctx)
-	if err != nil {
-		return
-	}
-	if head < ours { // restored from a backup, or another store altogether
+	if err == nil && head < ours { // restored from a backup, or another store altogether
 		c.dropAll()
 		c.progress.reset(head)
 	}
-	if c.await(ctx, head) == nil {
-		c.contact.last.Store(int64(began))
+	if err == nil {
+		err = c.await(ctx, head)
 	}
+	if err != nil {
+		c.contact.cause.Store(&err)
+		return
+	}
+	c.contact.cause.Store(nil)
+	c.contact.last.Store(int64(began))
 }

@@ -796,6 +796,9 @@ func TestStoreAway(t *testing.T) {
 		wantText(t, c, "acme/a", "1")
 		time.Sleep(3 * askEvery)
 		wantUnavailable("acme/a")
+		if _, err := Read(t.Context(), c.View(), "acme/a", text); !strings.Contains(err.Error(), errAway.Error()) {
+			t.Errorf("the refusal does not say why the store is silent: %v", err)
+		}
 		if _, err := Derived(t.Context(), c.View(), []byte("x"), func(context.Context, *View) (int, error) { return 1, nil }); iam.KindOf(err) != iam.KindUnavailable {
 			t.Errorf("deriving: %v", err)
 		}
