@@ -2,7 +2,6 @@ package tests
 
 import (
 	"crypto/rand"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -219,12 +218,8 @@ func TestIssuerNeverReached(t *testing.T) {
 		s := new(shown)
 		answers[name] = s
 		sending.Go(func() {
-			began := time.Now()
 			s.exchange, s.err = p.try("POST", "/oidc/token", url.Values{"grant_type": {grantType}, "assertion": {key.token(i.claims("alice@acme.test"))}}.Encode(),
 				http.Header{"Content-Type": {"application/x-www-form-urlencoded"}})
-			if took := time.Since(began); s.err == nil && took > 12*time.Second {
-				s.err = fmt.Errorf("answered after %s", took)
-			}
 		})
 	}
 	// Meanwhile others are served.
@@ -324,13 +319,26 @@ func TestUnknownKeyFlood(t *testing.T) {
 		return a
 	}
 	token := f.mustExchange(t, f.assertion("alice@acme.test"))
+	fetched, answer := make(chan struct{}), make(chan struct{})
+	var first sync.Once
+	f.issuer.misbehaves(func(_ http.ResponseWriter, r *http.Request) bool {
+		first.Do(func() {
+			close(fetched)
+			select {
+			case <-answer:
+			case <-r.Context().Done():
+				t.Error("the others wait for what the flood has fetched")
+			}
+		})
+		return false
+	})
 	began := time.Now()
 	stop := began.Add(7 * time.Second) // more than one interval
 	var flooding sync.WaitGroup
 	var sent atomic.Int64
 	for range 4 {
 		flooding.Go(func() {
-			for time.Now().Before(stop) && sent.Add(1) < 5000 {
+			for ; time.Now().Before(stop); sent.Add(1) {
 				if a := flood(); a.status != http.StatusBadRequest && a.status != http.StatusServiceUnavailable {
 					t.Errorf("the flood is answered %d %s", a.status, a.body)
 					return
@@ -338,19 +346,24 @@ func TestUnknownKeyFlood(t *testing.T) {
 			}
 		})
 	}
-	var took []time.Duration
-	for time.Now().Before(stop) {
-		each := time.Now()
+	for served := 0; time.Now().Before(stop) || served > 0 && served < 20; {
 		if a := f.bearer("vision/team", token); a.status != http.StatusOK {
 			t.Fatalf("a token gets %d %s", a.status, a.body)
 		}
 		f.mustExchange(t, f.assertion("alice@acme.test"))
-		took = append(took, time.Since(each))
+		select {
+		case <-fetched:
+			if served++; served == 20 { // all while nobody answers the fetch
+				close(answer)
+			}
+		default:
+		}
 	}
 	flooding.Wait()
-	slices.Sort(took)
-	if worst := took[len(took)*99/100]; worst > time.Second {
-		t.Errorf("99 of 100 valid requests end within %s", worst)
+	select {
+	case <-answer:
+	default:
+		t.Error("the flood made the gateway fetch nothing")
 	}
 	_, keySets := f.issuer.fetches()
 	if most := 2 + int(time.Since(began)/(5*time.Second)); keySets > most {

@@ -119,7 +119,8 @@ func TestRedisOutages(t *testing.T) {
 			o.begin()
 			began := time.Now()
 			if !o.reads {
-				if a := p.send("GET", "/wandb-gateway/readyz", "", "", nil); a.status != 503 || a.header.Get("Retry-After") == "" || time.Since(began) > 3*time.Second {
+				const probe = 5 * time.Second // timeoutSeconds in configs/kubernetes
+				if a := p.send("GET", "/wandb-gateway/readyz", "", "", nil); a.status != 503 || a.header.Get("Retry-After") == "" || time.Since(began) > probe {
 					t.Errorf("readyz answers %d after %s", a.status, time.Since(began))
 				}
 			} else if a := p.send("GET", "/wandb-gateway/readyz", "", "", nil); a.status != 200 {
@@ -185,14 +186,13 @@ func TestRedisCut(t *testing.T) {
 			var lastAllowed time.Duration
 			for served := false; time.Since(began) < limit+3*time.Second; {
 				asked := time.Since(began)
-				switch status := b.stream("vision/team", key).status; status {
-				case 200:
+				status := b.stream("vision/team", key).status
+				switch answered := time.Since(began); {
+				case status == 200:
 					lastAllowed, served = asked, true
-				case 503:
-				default:
+				case status != 503:
 					t.Fatalf("%s after the cut: %d", asked, status)
-				}
-				if !served && asked > limit/2 {
+				case !served && answered < limit/2:
 					t.Fatal("the cached key was not served at all")
 				}
 				time.Sleep(10 * time.Millisecond) // a pace, not a wait

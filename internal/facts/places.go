@@ -19,6 +19,8 @@ import (
 type place struct {
 	Entity  string `json:"entity"`
 	Project string `json:"project"`
+	// Number is the project's own at the server, which stays when it is renamed; "" where it is not told.
+	Number string `json:"number,omitempty"`
 	// Used is the day since 1970 on which a record was last known to be of use.
 	Used int64 `json:"used,omitempty"`
 }
@@ -88,10 +90,22 @@ func (s *places) learn(ctx context.Context, t wandb.IDType, id string, p place) 
 		s.recent.put(placeKey{t, id}, p, s.now())
 		return nil
 	}
-	if known, ok, err := s.find(ctx, t, id); err != nil || ok && known.is(p) {
+	if known, ok, err := s.find(ctx, t, id); err != nil || ok && known.is(p) && (p.Number == "" || p.Number == known.Number) {
 		return err
 	}
 	return s.record(ctx, t, id, p)
+}
+
+// forget drops a place that turned out to be none any more.
+func (s *places) forget(ctx context.Context, t wandb.IDType, id string) error {
+	if !recorded(t) {
+		s.recent.drop(placeKey{t, id})
+		return nil
+	}
+	if _, err := s.cache.Commit(ctx, store.Write{Key: s.key(t, id)}); err != nil {
+		return iam.Unavailable("The gateway's store did not take a change.", err)
+	}
+	return nil
 }
 
 func (s *places) record(ctx context.Context, t wandb.IDType, id string, p place) error {
@@ -210,6 +224,13 @@ func (s *recent) put(key placeKey, p place, learned time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.add(key, recentPlace{p, learned})
+}
+
+func (s *recent) drop(key placeKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.young, key)
+	delete(s.aged, key)
 }
 
 func (s *recent) add(key placeKey, p recentPlace) {

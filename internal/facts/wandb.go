@@ -104,7 +104,7 @@ func (w *Wandb) Attribute(ctx context.Context, who gateway.Caller, destination *
 
 // Place implements gateway.Directory.
 func (w *Wandb) Place(ctx context.Context, who gateway.Caller, t wandb.IDType, id string) (string, string, error) {
-	if p, ok, err := w.local.places.find(ctx, t, id); ok || err != nil {
+	if p, ok, err := w.kept(ctx, who, t, id); ok || err != nil {
 		return p.Entity, p.Project, err
 	}
 	credential := who.Credential
@@ -114,13 +114,48 @@ func (w *Wandb) Place(ctx context.Context, who gateway.Caller, t wandb.IDType, i
 	return w.upstream.PlaceID(ctx, who.Principal, credential, t, id)
 }
 
+// kept returns where an answer told that an id lies, as long as the project has that name. After it was
+// renamed, the name is nobody's or another project's, and the place is forgotten.
+func (w *Wandb) kept(ctx context.Context, who gateway.Caller, t wandb.IDType, id string) (place, bool, error) {
+	p, ok, err := w.local.places.find(ctx, t, id)
+	if err != nil || !ok || p.Number == "" {
+		return p, ok, err
+	}
+	number, told, err := w.numberNow(ctx, who, p, func(number string) bool { return number == p.Number })
+	switch {
+	case err != nil:
+		return place{}, false, err
+	case !told || number == p.Number:
+		return p, true, nil
+	default:
+		return place{}, false, w.local.places.forget(ctx, t, id)
+	}
+}
+
+// numberNow returns the number of the project that has the name of p. What was remembered of it and is
+// not as expected is asked again: the project may have been made or renamed since.
+func (w *Wandb) numberNow(ctx context.Context, who gateway.Caller, p place, expected func(number string) bool) (number string, told bool, err error) {
+	number, told, err = w.upstream.ProjectNumber(ctx, who.Principal, who.Credential, p.Entity, p.Project)
+	if err == nil && told && !expected(number) {
+		w.upstream.Forget(p.Entity, p.Project)
+		number, told, err = w.upstream.ProjectNumber(ctx, who.Principal, who.Credential, p.Entity, p.Project)
+	}
+	return number, told, err
+}
+
 // Learn implements gateway.Directory: the server keeps the record, so that learning means to ask
 // again what may have changed. Only where ids lie of which the server cannot be asked is recorded here.
 func (w *Wandb) Learn(ctx context.Context, who gateway.Caller, learned []wandb.Learned) error {
+	var at place // of the id before: most answers are about one project
 	for _, fact := range learned {
 		switch fact := fact.(type) {
 		case wandb.Placed:
-			if err := w.local.places.learn(ctx, fact.IDType, fact.ID, place{Entity: fact.Entity, Project: fact.Project}); err != nil {
+			if next := (place{Entity: fact.Entity, Project: fact.Project}); !at.is(next) {
+				at = next
+				// That the number is not known now costs no answer: the place then counts by its name.
+				at.Number, _, _ = w.numberNow(ctx, who, at, func(number string) bool { return number != "" })
+			}
+			if err := w.local.places.learn(ctx, fact.IDType, fact.ID, at); err != nil {
 				return err
 			}
 		case wandb.ProjectUpserted:

@@ -343,7 +343,7 @@ func (a *answer) place(n *node, value span) {
 		id = unquote(insideOf(raw))
 	}
 	if n.marks.learn == IDProjectNumber {
-		id = projectNumber(id)
+		id = ProjectNumber(id)
 	}
 	if id == "" || id == "null" || len(id) > maxIDBytes {
 		return
@@ -361,9 +361,9 @@ func (a *answer) placed(r Resource) Resource {
 	return r
 }
 
-// projectNumber returns the number in a project's internal id, which is one, or base64 of
+// ProjectNumber returns the number in a project's internal id, which is one, or base64 of
 // Project:<n> or ProjectInternalId:<n> (sdk-wire 4.4); "" if it is neither.
-func projectNumber(id string) string {
+func ProjectNumber(id string) string {
 	if wholeNumber(id) {
 		return id
 	}

@@ -31,25 +31,52 @@ func (d *Directory) Facts(ctx context.Context, p *iam.Principal, c iam.Credentia
 		facts.Principal = judged(p)
 		return facts, nil
 	}
+	s, err := d.showTo(ctx, p, c, entity, project)
+	if err != nil {
+		return facts, err
+	}
+	return s.facts(d, p), nil
+}
+
+// showTo returns what the server shows of an entity and a project as far as p is concerned. Its errors
+// are those of Facts.
+func (d *Directory) showTo(ctx context.Context, p *iam.Principal, c iam.Credential, entity, project string) (*shown, error) {
 	var who asker
 	var as *iam.Principal
 	switch {
 	case p == nil:
 	case p.FromUpstream:
 		if who, as = askerOf(c), p; who.kind == askerNobody {
-			return facts, d.unavailable("cannot be asked about this caller without their own credential", nil, 0)
+			return nil, d.unavailable("cannot be asked about this caller without their own credential", nil, 0)
 		}
 	default:
 		if who = d.admin; who.kind == askerNobody {
-			return facts, d.noAdminKey()
+			return nil, d.noAdminKey()
 		}
 		who.behalf = p.Ref.ID
 	}
-	s, err := d.show(ctx, who, as, entity, project)
-	if err != nil {
-		return facts, err
+	return d.show(ctx, who, as, entity, project)
+}
+
+// ProjectNumber returns the server's number of the project that goes by that name now: it stays with a
+// project that is renamed. It is "" if there is no such project. told is false where the server does not
+// tell, or where it takes the administrator's key to tell and there is none. It asks what Facts asks for
+// the same caller; errors are iam.KindUnavailable, and iam.KindUnauthenticated when the server no longer
+// knows c.
+func (d *Directory) ProjectNumber(ctx context.Context, p *iam.Principal, c iam.Credential, entity, project string) (number string, told bool, err error) {
+	admin := d.admin.kind == askerAdmin
+	if p != nil && !p.FromUpstream && !admin {
+		return "", false, nil
 	}
-	return s.facts(d, p), nil
+	s, err := d.showTo(ctx, p, c, entity, project)
+	switch {
+	case err != nil:
+		return "", false, err
+	case s.project != nil:
+		return string(s.project.Number), s.project.Number != "", nil
+	default:
+		return "", p != nil && admin, nil
+	}
 }
 
 // lastFacts is the last outcome of facts for a principal.

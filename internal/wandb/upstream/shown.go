@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
 )
 
 // What the server is asked about an entity, and about a project in it. readOnly is the server's own
-// word on what the asker may do; readOnlyAdmin on whether the asker administers the team.
+// word on what the asker may do; readOnlyAdmin on whether the asker administers the team. internalId
+// stays a project's own under whatever name.
 var (
 	entityWordings = []string{
 		`query GatewayEntity($entity: String!) { entity(name: $entity) { name isTeam readOnly readOnlyAdmin } }`,
@@ -18,6 +21,9 @@ var (
 		`query GatewayEntity($entity: String!) { entity(name: $entity) { name } }`,
 	}
 	projectWordings = []string{
+		`query GatewayProject($entity: String!, $project: String!) {` +
+			` project(name: $project, entityName: $entity) { name access readOnly internalId user { id username } entity { name isTeam readOnly readOnlyAdmin } }` +
+			` entity(name: $entity) { name isTeam readOnly readOnlyAdmin } }`,
 		`query GatewayProject($entity: String!, $project: String!) {` +
 			` project(name: $project, entityName: $entity) { name access readOnly user { id username } entity { name isTeam readOnly readOnlyAdmin } }` +
 			` entity(name: $entity) { name isTeam readOnly readOnlyAdmin } }`,
@@ -51,14 +57,23 @@ type shownEntity struct {
 }
 
 type shownProject struct {
-	Name     string       `json:"name"`
-	Access   string       `json:"access"`
-	ReadOnly *bool        `json:"readOnly"`
-	Entity   *shownEntity `json:"entity"`
+	Name     string        `json:"name"`
+	Access   string        `json:"access"`
+	ReadOnly *bool         `json:"readOnly"`
+	Number   projectNumber `json:"internalId"`
+	Entity   *shownEntity  `json:"entity"`
 	User     *struct {
 		ID       string `json:"id"`
 		Username string `json:"username"`
 	} `json:"user"`
+}
+
+// projectNumber is the number of a project; "" if the server does not tell it in a form that is known.
+type projectNumber string
+
+func (n *projectNumber) UnmarshalJSON(raw []byte) error {
+	*n = projectNumber(wandb.ProjectNumber(strings.Trim(string(raw), `"`)))
+	return nil
 }
 
 // isTrue and isFalse read the server's word: one that it did not say is neither.
