@@ -3,10 +3,8 @@
 package tests
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,10 +25,9 @@ type browser struct {
 	t    *testing.T
 	kind string
 
-	mu      sync.Mutex
-	stdin   io.WriteCloser
-	answers *bufio.Scanner
-	next    int
+	mu     sync.Mutex
+	driver *node
+	next   int
 }
 
 // startBrowser starts a browser of a kind.
@@ -48,7 +45,7 @@ func startBrowser(t *testing.T, kind string) *browser {
 	}
 	n := startNode(t, "browser", "browser.mjs", kind, program)
 	t.Logf("%s %s", kind, n.ready)
-	return &browser{t: t, kind: kind, stdin: n.stdin, answers: n.lines}
+	return &browser{t: t, kind: kind, driver: n}
 }
 
 // tell gives the browser a command and reads its answer into value, if that is not nil.
@@ -60,19 +57,20 @@ func (b *browser) tell(value any, name string, arguments map[string]any) error {
 	for k, v := range arguments {
 		line[k] = v
 	}
-	if _, err := fmt.Fprintf(b.stdin, "%s\n", toJSON(line)); err != nil {
+	if _, err := fmt.Fprintf(b.driver.stdin, "%s\n", toJSON(line)); err != nil {
 		return err
 	}
-	if !b.answers.Scan() {
-		return fmt.Errorf("%s: the browser ended: %v", name, b.answers.Err())
+	said, ok := b.driver.says()
+	if !ok {
+		return fmt.Errorf("%s: the browser ended, or said nothing for %s", name, nodeAnswer)
 	}
 	var answer struct {
 		ID    int
 		Value json.RawMessage
 		Error string
 	}
-	if err := json.Unmarshal(b.answers.Bytes(), &answer); err != nil || answer.ID != b.next {
-		return fmt.Errorf("%s: the driver says %.300s", name, b.answers.Text())
+	if err := json.Unmarshal([]byte(said), &answer); err != nil || answer.ID != b.next {
+		return fmt.Errorf("%s: the driver says %.300s", name, said)
 	}
 	if answer.Error != "" {
 		return fmt.Errorf("%s", answer.Error)

@@ -296,7 +296,7 @@ func TestRenamedOrganization(t *testing.T) {
 	}
 	c := config{global: trusting(f.issuer), upstream: f.upstream.host()}
 	text := strings.Replace(c.caddyfile(f.admin, strings.TrimPrefix(f.url, "http://")), "organization acme", "organization umbrella {\n\t\t\tformerly acme\n\t\t}", 1)
-	res, err := http.Post("http://"+f.admin+"/load", "text/caddyfile", strings.NewReader(text))
+	res, err := admin.Post("http://"+f.admin+"/load", "text/caddyfile", strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -155,7 +155,7 @@ func startKeycloak(t *testing.T) (issuer string) {
 			t.Fatalf("Keycloak ended:\n%s", logs)
 		default:
 		}
-		res, err := http.Get(issuer + "/.well-known/openid-configuration")
+		res, err := client.Get(issuer + "/.well-known/openid-configuration")
 		if err != nil {
 			return false
 		}

@@ -248,7 +248,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	}
 	otherStore := config{upstream: upstream.host()}
 	file := strings.Replace(otherStore.caddyfile(p.admin, strings.TrimPrefix(p.url, "http://")), "store embedded ./data", "store embedded ./other", 1)
-	res, err := http.Post("http://"+p.admin+"/load", "text/caddyfile", strings.NewReader(file))
+	res, err := admin.Post("http://"+p.admin+"/load", "text/caddyfile", strings.NewReader(file))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,45 +44,71 @@ type node struct {
 	stdin io.WriteCloser
 	lines *bufio.Scanner // what it says after that
 	logs  *logBuffer
+	cmd   *exec.Cmd
+	slow  bool // it was ended for saying nothing
 }
 
 // startNode installs a folder of the tests and runs a script of it, which ends with its standard input.
 func startNode(t *testing.T, folder, script string, args ...string) *node {
 	t.Helper()
-	n := &node{logs: new(logBuffer)}
-	cmd := exec.Command("node", append([]string{script}, args...)...)
-	cmd.Dir = installNode(t, folder, script)
-	cmd.Env = append(cleanEnvironment(), "HOME="+t.TempDir(), "MOZ_HEADLESS=1") // which is for Firefox
-	cmd.Stderr = n.logs
+	dir, home := installNode(t, folder, script), t.TempDir()
+	// Once in some hundred starts on a crowded machine Node came to life and never got to its first line.
+	for range 2 {
+		n := launchNode(t, dir, home, append([]string{script}, args...))
+		for line, ok := n.says(); ok; line, ok = n.says() {
+			if n.ready, ok = strings.CutPrefix(line, "READY "); ok {
+				return n
+			}
+		}
+		n.cmd.Process.Kill()
+		if !n.slow {
+			t.Fatalf("%s did not start:\n%s", script, n.logs)
+		}
+		t.Logf("%s said nothing for %s:\n%s", script, nodeAnswer, n.logs)
+	}
+	t.Fatalf("%s did not start", script)
+	return nil
+}
+
+func launchNode(t *testing.T, dir, home string, args []string) *node {
+	t.Helper()
+	n := &node{logs: new(logBuffer), cmd: exec.Command("node", args...)}
+	n.cmd.Dir = dir
+	n.cmd.Env = append(cleanEnvironment(), "HOME="+home, "MOZ_HEADLESS=1") // which is for Firefox
+	n.cmd.Stderr = n.logs
 	var err error
-	if n.stdin, err = cmd.StdinPipe(); err != nil {
+	if n.stdin, err = n.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
-	stdout, err := cmd.StdoutPipe()
+	stdout, err := n.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	if err := n.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		n.stdin.Close()
-		ended := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
-		cmd.Wait()
+		ended := time.AfterFunc(20*time.Second, func() { n.cmd.Process.Kill() })
+		n.cmd.Wait()
 		ended.Stop()
 		if t.Failed() {
-			t.Logf("%s printed:\n%s", script, n.logs)
+			t.Logf("%s printed:\n%s", args[0], n.logs)
 		}
 	})
 	n.lines = bufio.NewScanner(stdout)
 	n.lines.Buffer(nil, 16<<20) // a picture of a page is one line
-	var ok bool
-	for n.lines.Scan() {
-		if n.ready, ok = strings.CutPrefix(n.lines.Text(), "READY "); ok {
-			return n
-		}
-	}
-	cmd.Process.Kill()
-	t.Fatalf("%s did not start:\n%s", script, n.logs)
-	return nil
+	return n
+}
+
+// nodeAnswer bounds how long a script takes to say something: far more than it needs on a busy machine.
+const nodeAnswer = 2 * time.Minute
+
+// says waits for the next line that the script prints. It ends a script that prints none, so that a test
+// fails rather than to wait for ever.
+func (n *node) says() (line string, ok bool) {
+	late := time.AfterFunc(nodeAnswer, func() { n.cmd.Process.Kill() })
+	ok = n.lines.Scan()
+	n.slow = !late.Stop()
+	return n.lines.Text(), ok
 }

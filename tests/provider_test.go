@@ -101,7 +101,7 @@ func (p *provider) set(t *testing.T, path string, value any) (answer map[string]
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := http.Post(p.Control+path, "application/json", bytes.NewReader(body))
+	res, err := client.Post(p.Control+path, "application/json", bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func (p *provider) idToken(t *testing.T, account string) string {
 // tokenFrom asks a token endpoint and returns one member of its answer.
 func tokenFrom(t *testing.T, endpoint, member string, form url.Values) string {
 	t.Helper()
-	res, err := http.PostForm(endpoint, form)
+	res, err := client.PostForm(endpoint, form)
 	if err != nil {
 		t.Fatal(err)
 	}

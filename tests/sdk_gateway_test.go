@@ -217,7 +217,7 @@ func (s server) runOf(t *testing.T, entity, project, run string) loggedRun {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := http.Post(s.url()+"/graphql", "application/json", bytes.NewReader(body))
+	res, err := client.Post(s.url()+"/graphql", "application/json", bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
