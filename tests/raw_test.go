@@ -273,7 +273,7 @@ func (a attacked) raw(t *testing.T, request string) rawAnswer {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(60 * time.Second))
+	c.SetDeadline(time.Now().Add(2 * time.Minute))
 	go io.WriteString(c, request) // the answer may come before all is written
 	return readAnswer(t, bufio.NewReader(c), request)
 }

@@ -321,16 +321,12 @@ func testRefusedAssertion(t *testing.T, version string, f federation) {
 		t.Errorf("%q does not name the token and whom to ask", says)
 	}
 	run := runID(version, "refused-assertion")
-	began := time.Now()
 	o := newSDK(t, version, f.url, "").identity(t, token).
 		with("WANDB_ENTITY", "vision", "DRIVER_PROJECT", "team", "WANDB_RUN_ID", run, "DRIVER_INIT_TIMEOUT", "15").drive(t, "log_run.py")
 	if keepsRefusalsToItself[version] {
 		mustBeRefused(t, o, "timed out")
 	} else {
 		mustBeRefused(t, o, says)
-	}
-	if took := time.Since(began); took > 90*time.Second { // beside others, on two cores
-		t.Errorf("the refusal took %s", took)
 	}
 	if got := f.upstream.about(run); len(got) > 0 {
 		t.Errorf("a refused run reached the server: %s %s", got[0].Method, got[0].Target)
@@ -367,7 +363,6 @@ func testIssuerNeverThere(t *testing.T) {
 	upstream := startStandin(t, standin.Config{Trust: true})
 	tap, gateway := newTap(t, start(t, config{global: trustingURL(p.Issuer), site: "upstream_credential none", upstream: upstream.address}))
 	gateway.importFile(sdkDirectory)
-	began := time.Now()
 	version := sdkVersions[len(sdkVersions)-1]
 	c := newSDK(t, version, gateway.url, "").identity(t, token).with("WANDB_ENTITY", "vision", "DRIVER_PROJECT", "team", "WANDB_RUN_ID", runID(version, "never"), "DRIVER_INIT_TIMEOUT", "20")
 	o := c.drive(t, "log_run.py")
@@ -376,9 +371,6 @@ func testIssuerNeverThere(t *testing.T) {
 	}
 	if !strings.Contains(o.output, "503") && !strings.Contains(o.output, p.Issuer) {
 		t.Errorf("the user does not read why:\n%s", o.output)
-	}
-	if took := time.Since(began); took > 2*time.Minute {
-		t.Errorf("it took %s", took)
 	}
 	tries := tap.exchanges(token)
 	if len(tries) < 2 {
