@@ -77,7 +77,7 @@ func refuse(a Address, err error) error {
 	case isAuth(err):
 		message = fmt.Sprintf("the Redis server at %s does not let this gateway in: look at user and password of `store redis`", a)
 	case isForbidden(err):
-		message = fmt.Sprintf("the Redis server at %s does not let this user do what the gateway needs: give it `~PREFIX* &PREFIX* +@read +@write +@scripting +@pubsub +@connection +info +config|get +cluster`", a)
+		message = fmt.Sprintf("the Redis server at %s does not let this user do what the gateway needs: give it `~PREFIX* &PREFIX* +@read +@write +@scripting +@pubsub +@connection +info +config|get +acl|dryrun +cluster`", a)
 	case isCertificate(err):
 		message = fmt.Sprintf("the certificate of the Redis server at %s is not trusted: name the file with the certificate of who issued it, `tls_ca FILE`", a)
 	}
@@ -203,7 +203,7 @@ func inspect(ctx context.Context, client goredis.UniversalClient, a Address, n n
 	}
 	var all []string
 	err := eachMaster(ctx, client, func(ctx context.Context, node goredis.Cmdable) error {
-		warnings, err := checkSettings(ctx, node, a)
+		warnings, err := checkSettings(ctx, node, a, n)
 		for _, w := range warnings {
 			if !contains(all, w) {
 				all = append(all, w)
@@ -272,7 +272,7 @@ func readOnly(err error) error {
 }
 
 // checkSettings looks at what the server does with records when memory or power ends.
-func checkSettings(ctx context.Context, node goredis.Cmdable, a Address) (warnings []string, err error) {
+func checkSettings(ctx context.Context, node goredis.Cmdable, a Address, n names) (warnings []string, err error) {
 	settings, err := readSettings(ctx, node)
 	if err != nil {
 		return nil, err
@@ -297,7 +297,37 @@ func checkSettings(ctx context.Context, node goredis.Cmdable, a Address) (warnin
 	if settings["replicas"] != "" && settings["replicas"] != "0" && settings["min-replicas-to-write"] == "0" {
 		warnings = append(warnings, fmt.Sprintf("the Redis server at %s acknowledges changes that no replica has: a failover can lose them, revocations included; set `min-replicas-to-write 1`", a))
 	}
+	if appendOnly == "yes" && a.username != "" {
+		warning, err := checkReplay(ctx, node, a, n)
+		if err != nil {
+			return nil, err
+		}
+		if warning != "" {
+			warnings = append(warnings, warning)
+		}
+	}
 	return warnings, nil
+}
+
+// checkReplay asks whether a restart would bring back what commits wrote. Redis replays its append-only
+// file as the user default, and drops the transactions in it, of which commits are made, without a word
+// if that user may not do what is in them (redis/redis#14541).
+func checkReplay(ctx context.Context, node goredis.Cmdable, a Address, n names) (warning string, err error) {
+	const space = "!"
+	for _, command := range [][]any{{"multi"}, {"hset", n.records(space), "x", "x"}} {
+		may, err := node.ACLDryRun(ctx, "default", command...).Result()
+		switch {
+		case goredis.HasErrorPrefix(err, "NOPERM"):
+			return fmt.Sprintf("the Redis server at %s does not tell what its user default may do: if that user is switched off, make sure that it is by `user default off +@all ~* &*`, for else a restart loses all users and keys; `ACL SETUSER ... +acl|dryrun` lets the gateway look", a), nil
+		case err != nil && answered(err): // older than ACL DRYRUN
+			return "", nil
+		case err != nil:
+			return "", err
+		case may != "OK":
+			return fmt.Sprintf("the Redis server at %s will lose all users and keys when it restarts: its user default may not repeat what stands in the append-only file; write `user default off +@all ~* &*`, which lets nobody in", a), nil
+		}
+	}
+	return "", nil
 }
 
 // readSettings returns the settings that the server tells; CONFIG is closed to many users and at many

@@ -98,12 +98,35 @@ func TestReplicasWarn(t *testing.T) {
 	}
 }
 
+// TestDefaultUserOff: a server whose default user is switched off brings back after a restart what was written,
+// or is named for losing it.
+func TestDefaultUserOff(t *testing.T) {
+	for rights, kept := range map[string]bool{"off": false, "off +@all ~* &*": true, "off +@all ~other:*": false} {
+		t.Run(rights, func(t *testing.T) {
+			server := redistest.Start(t, "user default "+rights, "user gateway on >secret ~* &* +@all")
+			cfg := Config{URL: "redis://" + server.Address, Username: "gateway", Password: iam.NewSecret("secret")}
+			s := open(t, cfg)
+			put(t, s, "acme/a")
+			if kept {
+				wantWarnings(t, s)
+			} else {
+				wantWarnings(t, s, "user default off +@all")
+			}
+			server.Kill()
+			server.Run()
+			if _, err := open(t, cfg).Get(t.Context(), "acme/a"); (err == nil) != kept {
+				t.Errorf("after a restart: %v", err)
+			}
+		})
+	}
+}
+
 // TestUser: the rights that the documentation names are enough for the whole suite, and each of them
 // that lacks is found at start.
 func TestUser(t *testing.T) {
 	const password = "p@ss/word#1"
 	server := redistest.Start(t)
-	rights := []string{"~wandb-gateway:*", "&wandb-gateway:*", "+@read", "+@write", "+@scripting", "+@pubsub", "+@connection", "+info", "+config|get", "+cluster"}
+	rights := []string{"~wandb-gateway:*", "&wandb-gateway:*", "+@read", "+@write", "+@scripting", "+@pubsub", "+@connection", "+info", "+config|get", "+acl|dryrun", "+cluster"}
 	user := func(rights ...string) {
 		server.Do(append([]string{"ACL", "SETUSER", "gateway", "reset", "on", ">" + password, "-@all"}, rights...)...)
 	}
@@ -133,6 +156,12 @@ func TestUser(t *testing.T) {
 					t.Fatal(err)
 				}
 				wantWarnings(t, s)
+				s.Close()
+			case "+acl|dryrun":
+				if err != nil {
+					t.Fatal(err)
+				}
+				wantWarnings(t, s, "does not tell what its user default may do")
 				s.Close()
 			case "+@connection": // HELLO and AUTH are always allowed, and PING is asked for
 				if err == nil {

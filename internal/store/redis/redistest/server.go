@@ -79,7 +79,7 @@ func (s *Server) Run() {
 	s.Launch()
 	s.Await("an answer", func() bool {
 		answer, _ := s.Try("PING")
-		return strings.Contains(answer, "PONG")
+		return strings.Contains(answer, "PONG") || strings.Contains(answer, "NOAUTH") // of a user that is off
 	})
 }
 
