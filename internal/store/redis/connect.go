@@ -77,7 +77,7 @@ func refuse(a Address, err error) error {
 	case isAuth(err):
 		message = fmt.Sprintf("the Redis server at %s does not let this gateway in: look at user and password of `store redis`", a)
 	case isForbidden(err):
-		message = fmt.Sprintf("the Redis server at %s does not let this user do what the gateway needs: give it `~PREFIX* &PREFIX* +@read +@write +@scripting +@pubsub +@connection +info +config|get +cluster`", a)
+		message = fmt.Sprintf("the Redis server at %s does not let this user do what the gateway needs: give it `~PREFIX* &PREFIX* +@read +@write +@scripting +@pubsub +@connection +info +config|get +cluster +time`", a)
 	case isCertificate(err):
 		message = fmt.Sprintf("the certificate of the Redis server at %s is not trusted: name the file with the certificate of who issued it, `tls_ca FILE`", a)
 	}
@@ -245,7 +245,7 @@ func infoField(info, name string) string {
 // Redis may not do is found at start.
 func rehearse(ctx context.Context, client goredis.UniversalClient, n names) error {
 	const space = "!"
-	if err := headScript.Run(ctx, client, []string{n.head(space), n.probe(space)}).Err(); err != nil && !errors.Is(err, goredis.Nil) {
+	if err := headScript.Run(ctx, client, []string{n.head(space), n.probe(space)}).Err(); err != nil {
 		return readOnly(err)
 	}
 	for _, command := range [][]any{
@@ -296,6 +296,12 @@ func checkSettings(ctx context.Context, node goredis.Cmdable, a Address) (warnin
 	}
 	if settings["replicas"] != "" && settings["replicas"] != "0" && settings["min-replicas-to-write"] == "0" {
 		warnings = append(warnings, fmt.Sprintf("the Redis server at %s acknowledges changes that no replica has: a failover can lose them, revocations included; set `min-replicas-to-write 1`", a))
+	}
+	if err := node.Time(ctx).Err(); err != nil {
+		if !answered(err) {
+			return nil, err
+		}
+		warnings = append(warnings, fmt.Sprintf("the Redis server at %s does not let this user ask for its time, so that wandb_gateway_store_propagation_seconds tells no more than upper bounds: `ACL SETUSER ... +time`", a))
 	}
 	return warnings, nil
 }
