@@ -86,6 +86,7 @@ const (
 	Refused     Outcome = "refused"     // by the rules, or because it was malformed
 	Shadowed    Outcome = "shadowed"    // would have been refused if anything were enforced
 	Unavailable Outcome = "unavailable" // nobody could tell
+	Redirected  Outcome = "redirected"  // to sign-in
 	Unanswered  Outcome = "unanswered"  // passed, and the server behind did not answer
 	Limited     Outcome = "limited"     // too much at once
 	Abandoned   Outcome = "abandoned"   // nobody waited for it any longer
