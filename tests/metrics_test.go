@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/standin"
 )
 
 // samples are the metrics of a process as they were scraped: a sample's name with its labels, as the
@@ -201,3 +203,54 @@ func TestMetrics(t *testing.T) {
 }
 
 var plainSample = regexp.MustCompile(`^[a-z_]+(\{([a-z]+="([a-z_ ]*|[0-9.e-]+|\+Inf)",?)+\})? [0-9.e+-]+\n$`)
+
+// TestLookupsAreCounted: what the server that is the record was asked, and whether it answered.
+func TestLookupsAreCounted(t *testing.T) {
+	r := startRecordWith(t, "", "", "")
+	if got, err := r.tryRead(recordAlice, "vision/team"); err != nil || !got.sees() {
+		t.Fatalf("%d %s %v", got.status, got.body, err)
+	}
+	r.tryRead(recordAlice+"0", "vision/team")
+	r.server.Fail(standin.Fault{Status: http.StatusBadGateway, Header: http.Header{}, Match: byGateway})
+	r.tryRead(recordMallory, "vision/team")
+	scraped := r.scrape()
+	for name, least := range map[string]float64{
+		`wandb_gateway_lookups_total{outcome="passed"}`:                                     1,
+		`wandb_gateway_lookups_total{outcome="refused"}`:                                    1,
+		`wandb_gateway_lookups_total{outcome="unavailable"}`:                                1,
+		`wandb_gateway_requests_total{outcome="refused",reason="unknown_credential"}`:       1,
+		`wandb_gateway_requests_total{outcome="unavailable",reason="upstream_unavailable"}`: 1,
+	} {
+		if scraped[name] < least {
+			t.Errorf("%s is %g, want %g or more", name, scraped[name], least)
+		}
+	}
+	if t.Failed() {
+		t.Log(r.metricsText())
+	}
+}
+
+// TestSignInsAreCounted: those that succeed and those that do not, and nothing that somebody showed.
+func TestSignInsAreCounted(t *testing.T) {
+	site := startSignIn(t, "pkce", nil).withAcme()
+	site.visitor(t).signIn("alice", nil)
+	site.visitor(t).tries("bob", map[string]any{"aud": "another"})
+	scraped, passed, refused := site.scrape(), 0.0, 0.0
+	for name, value := range scraped {
+		switch {
+		case strings.HasPrefix(name, `wandb_gateway_sign_ins_total{method="oidc",outcome="passed",`):
+			passed += value
+		case strings.HasPrefix(name, `wandb_gateway_sign_ins_total{method="oidc",outcome="refused",`):
+			refused += value
+		}
+	}
+	text := site.metricsText()
+	if passed != 1 || refused != 1 {
+		t.Errorf("%g sign-ins passed and %g were refused, want 1 each:\n%s", passed, refused, text)
+	}
+	for _, canary := range append(*site.canaries, "alice", "bob") {
+		if strings.Contains(text, canary) {
+			t.Errorf("the metrics hold %q (V01)", canary)
+		}
+	}
+}
