@@ -32,7 +32,7 @@ func storesInUse() []metrics.Store {
 	stats := s.cache.Stats()
 	return []metrics.Store{{
 		ContactAge: stats.SinceContact, StaleLimit: time.Duration(s.staleLimit),
-		Gaps: stats.Drops, Reads: stats.Loads, Limited: s.limited(),
+		Revision: uint64(stats.Revision), Gaps: stats.Drops, Reads: stats.Loads, Limited: s.limited(),
 	}}
 }
 

@@ -32,6 +32,8 @@ type Metrics struct {
 
 // Store is what a store in use tells when it is asked.
 type Store struct {
+	// Revision is the revision up to which every change is taken into account.
+	Revision uint64
 	// ContactAge is how long ago it was last certain that no change was missed; beyond StaleLimit nothing
 	// is answered from what was read before.
 	ContactAge, StaleLimit time.Duration
@@ -123,6 +125,7 @@ func (m *Metrics) Propagated(commits uint64, took time.Duration, missed bool) {
 var (
 	contactAge = describe("store_contact_age_seconds", "How long ago it was last certain that no change of the store was missed.")
 	staleLimit = describe("store_stale_limit_seconds", "The contact age beyond which requests are answered with 503.")
+	revision   = describe("store_revision", "Revision of the store up to which every change is taken into account.")
 	gaps       = describe("store_gaps_total", "How often changes may have been missed, and everything cached was dropped.")
 	reads      = describe("store_reads_total", "Records that were read from the store, because they were not cached.")
 	limited    = describe("limited_total", "Attempts that were refused because of too many failures before, by limit.", "limit")
@@ -139,7 +142,7 @@ func (m *Metrics) Describe(to chan<- *prometheus.Desc) {
 	}
 	m.propagation.Describe(to)
 	m.missed.Describe(to)
-	for _, d := range []*prometheus.Desc{contactAge, staleLimit, gaps, reads, limited} {
+	for _, d := range []*prometheus.Desc{contactAge, staleLimit, revision, gaps, reads, limited} {
 		to <- d
 	}
 }
@@ -154,6 +157,7 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	for _, s := range m.read() {
 		to <- prometheus.MustNewConstMetric(contactAge, prometheus.GaugeValue, s.ContactAge.Seconds())
 		to <- prometheus.MustNewConstMetric(staleLimit, prometheus.GaugeValue, s.StaleLimit.Seconds())
+		to <- prometheus.MustNewConstMetric(revision, prometheus.GaugeValue, float64(s.Revision))
 		to <- prometheus.MustNewConstMetric(gaps, prometheus.CounterValue, float64(s.Gaps))
 		to <- prometheus.MustNewConstMetric(reads, prometheus.CounterValue, float64(s.Reads))
 		for limit, n := range s.Limited {

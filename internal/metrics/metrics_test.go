@@ -68,7 +68,7 @@ func register(t testing.TB, m *Metrics) *prometheus.Registry {
 // TestMetrics: what was counted is in the registries of two configurations, one of which came later.
 func TestMetrics(t *testing.T) {
 	m := New(func() []Store {
-		return []Store{{ContactAge: 1500 * time.Millisecond, StaleLimit: 10 * time.Second, Gaps: 2, Reads: 7, Limited: map[string]uint64{"passwords": 3}}}
+		return []Store{{ContactAge: 1500 * time.Millisecond, StaleLimit: 10 * time.Second, Revision: 42, Gaps: 2, Reads: 7, Limited: map[string]uint64{"passwords": 3}}}
 	})
 	first := register(t, m)
 	for range 3 {
@@ -97,6 +97,7 @@ func TestMetrics(t *testing.T) {
 			"store_missed_commits_total":                  4,
 			"store_contact_age_seconds":                   1.5,
 			"store_stale_limit_seconds":                   10,
+			"store_revision":                              42,
 			"store_gaps_total":                            2,
 			"store_reads_total":                           7,
 			"limited_total passwords":                     3,
