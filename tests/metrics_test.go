@@ -22,8 +22,13 @@ type samples map[string]float64
 // scrape reads the metrics at the admin endpoint.
 func (p *process) scrape() samples {
 	p.t.Helper()
+	return p.scrapeAt(p.admin)
+}
+
+func (p *process) scrapeAt(address string) samples {
+	p.t.Helper()
 	all := make(samples)
-	for line := range strings.Lines(p.metricsText()) {
+	for line := range strings.Lines(p.metricsAt(address)) {
 		if strings.HasPrefix(line, "#") {
 			continue
 		}
@@ -43,7 +48,12 @@ func (p *process) scrape() samples {
 
 func (p *process) metricsText() string {
 	p.t.Helper()
-	res, err := client.Get("http://" + p.admin + "/metrics")
+	return p.metricsAt(p.admin)
+}
+
+func (p *process) metricsAt(address string) string {
+	p.t.Helper()
+	res, err := client.Get("http://" + address + "/metrics")
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -174,12 +184,13 @@ func TestMetrics(t *testing.T) {
 		t.Logf("the metrics:\n%s", p.metricsText())
 	}
 
-	other := c
-	other.site = "unplaced allow" // or Caddy sees nothing to load
-	if status, body := p.load(other); status != http.StatusOK {
+	// With a site of their own, as where the admin endpoint is closed to whoever scrapes.
+	inside := freeAddress(t)
+	if status, body := p.loadFile(c.caddyfile(p.admin, p.site) + "http://" + inside + " {\n\tmetrics /metrics\n}\n"); status != http.StatusOK {
 		t.Fatalf("the reload: %d %s", status, body)
 	}
 	want("after a reload", p.scrape())
+	want("at a site of their own", p.scrapeAt(inside))
 	bad := c
 	bad.upstream = "127.0.0.1:9\n\tnonsense"
 	bad.store = "redis redis://127.0.0.1:1"
