@@ -26,6 +26,12 @@ func (*adminRoutes) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "admin.api.wandb_gateway", New: func() caddy.Module { return new(adminRoutes) }}
 }
 
+// Provision registers what is counted, before the apps of the configuration are made: /metrics goes on
+// telling it if that fails.
+func (*adminRoutes) Provision(ctx caddy.Context) error {
+	return measured.Register(ctx.GetMetricsRegistry())
+}
+
 // Routes implements caddy.AdminRouter.
 func (a *adminRoutes) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{{Pattern: adminPrefix + "/", Handler: caddy.AdminHandlerFunc(a.serve)}}
@@ -92,4 +98,5 @@ func (a *adminRoutes) answer(r *http.Request) (any, error) {
 // Interface guards.
 var (
 	_ caddy.AdminRouter = (*adminRoutes)(nil)
+	_ caddy.Provisioner = (*adminRoutes)(nil)
 )

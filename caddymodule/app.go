@@ -161,6 +161,9 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision fills in defaults and checks everything that can be checked without opening anything:
 // `validate` and `adapt` must leave no trace.
 func (a *App) Provision(ctx caddy.Context) error {
+	if err := measured.Register(ctx.GetMetricsRegistry()); err != nil {
+		return fmt.Errorf("wandb_gateway: %w", err)
+	}
 	a.ctx, a.logger = ctx, ctx.Logger()
 	a.ended = make(chan struct{})
 	a.fillDefaults()

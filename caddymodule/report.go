@@ -15,9 +15,10 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/tokenexchange"
 )
 
-// report logs how a request ended: refusals and what shadow let pass at level info, the gateway's
+// report counts and logs how a request ended: refusals and what shadow let pass at level info, the gateway's
 // own failures at error, everything else at debug. One event a request, never a credential.
 func (h *Handler) report(r *http.Request, e *gateway.Event) {
+	countRequest(e)
 	level, message := reportLevel(e)
 	entry := h.logger.Check(level, message)
 	if entry == nil {
@@ -72,10 +73,11 @@ func cause(err error, level zapcore.Level) error {
 	return nil
 }
 
-// reportExchange logs how exchanges end. A token that is asked for is an event of interest to whoever
+// reportExchange counts and logs how exchanges end. A token that is asked for is an event of interest to whoever
 // watches over access, so that those that succeed are logged too.
 func reportExchange(logger *zap.Logger) func(tokenexchange.Event) {
 	return func(e tokenexchange.Event) {
+		countExchange(e)
 		fields := []zap.Field{
 			zap.String("request_id", e.RequestID),
 			zap.String("client", e.Client.String()),

@@ -96,6 +96,7 @@ func openState(a *App) (*state, error) {
 	cache, err := hotcache.New(hotcache.Config{
 		Store: s, Space: a.space(),
 		MaxBytes: int64(a.CacheSize), StaleLimit: time.Duration(a.StaleLimit),
+		Propagated: countPropagation,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())

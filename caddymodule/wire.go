@@ -180,6 +180,7 @@ func (w *services) wireUpstream(a *App) error {
 		Hits:     time.Duration(a.Directory.Hits),
 		Misses:   time.Duration(a.Directory.Misses),
 		Timeout:  time.Duration(a.Directory.Timeout),
+		Report:   countLookup,
 	}
 	key := upstreamKey{server.String(), a.Organization, adminKey(a), contents(a.Directory.TLSCA), config.Hits, config.Misses, config.Timeout}
 	var release func()

@@ -206,6 +206,7 @@ func (s *state) restorePassword(logger *zap.Logger) iam.Secret {
 // reportSignIn logs what happens at the doors of sign-in.
 func reportSignIn(logger *zap.Logger) func(*http.Request, login.Event) {
 	return func(r *http.Request, e login.Event) {
+		countSignIn(e)
 		switch e.Action {
 		case login.ActionBegun, login.ActionSignOut:
 			leaveUnlogged(r)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -41,6 +42,7 @@ func ParseRate(s string) (Rate, error) {
 // failed longest ago. A nil Limit limits nothing.
 type Limit[K comparable] struct {
 	rate Rate
+	over atomic.Uint64
 
 	mu      sync.Mutex
 	entries map[K]*list.Element
@@ -67,7 +69,19 @@ func (l *Limit[K]) Failed(key K) (over bool) {
 	if l == nil {
 		return false
 	}
-	return !l.bucket(key).Allow()
+	if l.bucket(key).Allow() {
+		return false
+	}
+	l.over.Add(1)
+	return true
+}
+
+// Over is how many failures were over the limit, of all keys.
+func (l *Limit[K]) Over() uint64 {
+	if l == nil {
+		return 0
+	}
+	return l.over.Load()
 }
 
 // TakeBack takes back one failure of the key, for those that count an attempt before they know what it

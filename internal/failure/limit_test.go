@@ -34,6 +34,12 @@ func TestLimit(t *testing.T) {
 		if !l.Failed(guesser) {
 			t.Error("but only one")
 		}
+		if n := l.Over(); n != 2 {
+			t.Errorf("%d failures were over the limit, want 2", n)
+		}
+		if n := (*Limit[string])(nil).Over(); n != 0 {
+			t.Errorf("without a limit %d were over it", n)
+		}
 	})
 }
 

@@ -56,6 +56,9 @@ type Config struct {
 	// StaleLimit is how long cached values are used when the store does not answer. 0 means
 	// DefaultStaleLimit; between MinStaleLimit and MaxStaleLimit.
 	StaleLimit time.Duration
+	// Propagated, if set, is told how soon commits hold here. It is called by whoever makes them hold,
+	// also from several goroutines at once, and must not wait for anything.
+	Propagated func(Propagation)
 }
 
 func (cfg Config) withDefaults() (Config, error) {
@@ -94,6 +97,8 @@ type Cache struct {
 	progress progress
 	contact  contact
 	flights  flights
+	// propagated is told how soon commits hold; nil if nobody wants to know.
+	propagated func(Propagation)
 
 	// closed is read on every look-up; keeping orders insertions before the end of ristretto,
 	// which must not be inserted into afterwards.
@@ -125,6 +130,7 @@ func New(cfg Config) (*Cache, error) {
 		store: cfg.Store, space: cfg.Space, head: store.RevisionKey(cfg.Space),
 		recordSeed: maphash.MakeSeed(), derivedSeed: maphash.MakeSeed(),
 		front: newFront(cfg.MaxBytes / frontShare), kept: kept, missing: missing,
+		propagated: cfg.Propagated,
 	}
 	c.progress.init()
 	c.flights.init()
@@ -159,6 +165,7 @@ func (c *Cache) Commit(ctx context.Context, writes ...store.Write) (store.Revisi
 			return 0, fmt.Errorf("hotcache: key %q is not of space %q", w.Key, c.space)
 		}
 	}
+	began := time.Now()
 	revision, err := c.store.Commit(ctx, writes...)
 	if errors.Is(err, store.ErrConflict) {
 		return 0, err
@@ -174,7 +181,9 @@ func (c *Cache) Commit(ctx context.Context, writes ...store.Write) (store.Revisi
 	if err != nil {
 		return 0, err
 	}
-	c.progress.mark(revision)
+	if fresh, _ := c.progress.mark(revision); fresh {
+		c.held(1, time.Since(began), false)
+	}
 	return revision, nil
 }
 

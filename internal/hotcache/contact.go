@@ -111,9 +111,10 @@ func (c *Cache) follow(ctx context.Context, changes <-chan store.Change) {
 
 func (c *Cache) apply(ctx context.Context, change store.Change) {
 	if change.Gap {
-		c.forget(ctx)
+		c.forget(ctx, change)
 		return
 	}
+	atMost := c.contact.age()
 	if c.progress.knows(change.Revision) {
 		return // our own commit, mostly: what was cached since then is good
 	}
@@ -121,17 +122,21 @@ func (c *Cache) apply(ctx context.Context, change store.Change) {
 		c.stripes.raise(c.hash(key))
 	}
 	c.stripes.raise(c.hash(c.head))
-	if !c.progress.mark(change.Revision) {
-		c.forget(ctx)
+	fresh, inTime := c.progress.mark(change.Revision)
+	if fresh {
+		c.held(1, since(change.Committed, atMost), false)
+	}
+	if !inTime {
+		c.forget(ctx, store.Change{})
 	}
 }
 
-// forget makes everything unreachable. The revision is read first: what is cached from then on is
+// forget makes everything unreachable, because a change was told that may not be the only one. The revision is read first: what is cached from then on is
 // at least as new. If it went back, commits were lost: those that take their numbers are news.
-func (c *Cache) forget(ctx context.Context) {
+func (c *Cache) forget(ctx context.Context, because store.Change) {
 	ctx, cancel := context.WithTimeout(ctx, askEvery)
 	defer cancel()
-	ours := c.progress.revision()
+	ours, atMost := c.progress.revision(), c.contact.age()
 	head, err := c.readHead(ctx)
 	c.dropAll()
 	switch {
@@ -139,7 +144,13 @@ func (c *Cache) forget(ctx context.Context) {
 	case head < ours:
 		c.progress.reset(head)
 	default:
-		c.progress.reach(head)
+		newest := head == because.Revision && !c.progress.knows(head)
+		missed := c.progress.reach(head)
+		if newest && missed > 0 {
+			c.held(1, since(because.Committed, atMost), true)
+			missed--
+		}
+		c.held(missed, atMost, true) // all that is known of them
 	}
 }
 

@@ -37,17 +37,17 @@ func (p *progress) revision() store.Revision {
 	return p.applied
 }
 
-// mark records that the stripes of one commit have been raised. It reports false when too many
-// commits are known beyond one that never was.
-func (p *progress) mark(r store.Revision) bool {
+// mark records that the stripes of one commit have been raised. It reports whether that was not known
+// yet, and false for inTime when too many commits are known beyond one that never was.
+func (p *progress) mark(r store.Revision) (fresh, inTime bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if r <= p.applied {
-		return true
+	if _, ahead := p.ahead[r]; ahead || r <= p.applied {
+		return false, true
 	}
 	p.ahead[r] = struct{}{}
 	p.advance(p.applied)
-	return len(p.ahead) <= maxAhead
+	return true, len(p.ahead) <= maxAhead
 }
 
 // knows reports whether the stripes of that commit have been raised.
@@ -58,13 +58,22 @@ func (p *progress) knows(r store.Revision) bool {
 	return ahead || r <= p.applied
 }
 
-// reach records that all commits up to r are taken into account.
-func (p *progress) reach(r store.Revision) {
+// reach records that all commits up to r are taken into account, and returns how many of them were not
+// known yet.
+func (p *progress) reach(r store.Revision) (missed uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if r > p.applied {
-		p.advance(r)
+	if r <= p.applied {
+		return 0
 	}
+	missed = uint64(r - p.applied)
+	for known := range p.ahead {
+		if known <= r {
+			missed--
+		}
+	}
+	p.advance(r)
+	return missed
 }
 
 // reset sets the revision, back if need be.
@@ -119,8 +128,9 @@ func (c *Cache) await(ctx context.Context, r store.Revision) error {
 		select {
 		case <-moved:
 		case <-late.C:
+			atMost := c.contact.age()
 			c.dropAll()
-			c.progress.reach(r)
+			c.held(c.progress.reach(r), atMost, true)
 		case <-ctx.Done():
 			return iam.Unavailable("the request ended before the store answered", ctx.Err())
 		}

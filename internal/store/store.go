@@ -13,6 +13,7 @@ package store
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // Revision counts the commits to one space. It never goes back.
@@ -60,6 +61,9 @@ type Change struct {
 	Revision Revision
 	// Gap says that changes may have been missed: whoever caches must drop everything.
 	Gap bool
+	// Committed is when the commit was made, with a Gap the last one that it is about, by this process's
+	// own clock, as well as the backend can tell; zero if it cannot. Only measuring may rely on it.
+	Committed time.Time
 }
 
 // The errors that callers can tell apart; every other error means that the store did not answer.

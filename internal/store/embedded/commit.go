@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -102,9 +103,10 @@ func (s *Store) write(together []*commit) (broken error) {
 		}
 		return fmt.Errorf("%s is not written any more until the gateway is started again, because writing failed: %w", s.path, err)
 	}
+	committed := time.Now()
 	for _, c := range together {
 		if c.err == nil {
-			s.watchers.Publish(store.Change{Keys: keysOf(c.writes), Revision: c.revision})
+			s.watchers.Publish(store.Change{Keys: keysOf(c.writes), Revision: c.revision, Committed: committed})
 		}
 	}
 	return nil

@@ -23,7 +23,8 @@ const rememberDone = 2 * time.Minute
 //
 // Everything that can be refused is refused before the first write, for Redis does not take back what
 // a script wrote: the types of the keys are asked for, and the first write is one that a full, demoted
-// or isolated server refuses. Arguments of commands go in portions, because Lua's stack is bounded.
+// or isolated server refuses. To the id under which the commit becomes known it adds the server's time,
+// unless the user may not ask for that. Arguments of commands go in portions, because Lua's stack is bounded.
 //
 // KEYS: head, records, index, done. ARGV: id, whether the space must exist, the time to remember the
 // id in ms, channel, the end of the announcement, and for each write: key, what is demanded, and for
@@ -36,11 +37,13 @@ if not head and ARGV[2] == '1' then return '!' end
 redis.call('HLEN', KEYS[2])
 redis.call('ZCARD', KEYS[3])
 
+local id, clock = ARGV[1], redis.pcall('TIME')
+if not clock.err then id = id .. '@' .. string.format('%.0f', clock[1] * 1000000 + clock[2]) end
 local revision, previous = 0, ''
 if head then
-	local number, id = string.match(head, '^(%d+) (%S+)')
+	local number, last = string.match(head, '^(%d+) (%S+)')
 	if not number then return '?' end
-	revision, previous = tonumber(number), id
+	revision, previous = tonumber(number), last
 end
 revision = string.format('%.0f', revision + 1)
 
@@ -72,7 +75,7 @@ end
 local broken = check()
 if broken then return '-' .. broken end
 
-redis.call('SET', KEYS[1], revision .. ' ' .. ARGV[1])
+redis.call('SET', KEYS[1], revision .. ' ' .. id)
 redis.call('SET', KEYS[4], revision, 'PX', ARGV[3])
 local put, ordered, gone = {}, {}, {}
 local function write()
@@ -101,7 +104,7 @@ while i <= #ARGV do
 	if #put >= portion or #gone >= portion then write() end
 end
 write()
-redis.pcall('PUBLISH', ARGV[4], revision .. ' ' .. previous .. ' ' .. ARGV[1] .. ' ' .. ARGV[5])
+redis.pcall('PUBLISH', ARGV[4], revision .. ' ' .. previous .. ' ' .. id .. ' ' .. ARGV[5])
 return '+' .. revision
 `)
 

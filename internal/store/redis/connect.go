@@ -77,7 +77,7 @@ func refuse(a Address, err error) error {
 	case isAuth(err):
 		message = fmt.Sprintf("the Redis server at %s does not let this gateway in: look at user and password of `store redis`", a)
 	case isForbidden(err):
-		message = fmt.Sprintf("the Redis server at %s does not let this user do what the gateway needs: give it `~PREFIX* &PREFIX* +@read +@write +@scripting +@pubsub +@connection +info +config|get +acl|dryrun +cluster`", a)
+		message = fmt.Sprintf("the Redis server at %s does not let this user do what the gateway needs: give it `~PREFIX* &PREFIX* +@read +@write +@scripting +@pubsub +@connection +info +config|get +acl|dryrun +cluster +time`", a)
 	case isCertificate(err):
 		message = fmt.Sprintf("the certificate of the Redis server at %s is not trusted: name the file with the certificate of who issued it, `tls_ca FILE`", a)
 	}
@@ -245,7 +245,7 @@ func infoField(info, name string) string {
 // Redis may not do is found at start.
 func rehearse(ctx context.Context, client goredis.UniversalClient, n names) error {
 	const space = "!"
-	if err := headScript.Run(ctx, client, []string{n.head(space), n.probe(space)}).Err(); err != nil && !errors.Is(err, goredis.Nil) {
+	if err := headScript.Run(ctx, client, []string{n.head(space), n.probe(space)}).Err(); err != nil {
 		return readOnly(err)
 	}
 	for _, command := range [][]any{
@@ -305,6 +305,12 @@ func checkSettings(ctx context.Context, node goredis.Cmdable, a Address, n names
 		if warning != "" {
 			warnings = append(warnings, warning)
 		}
+	}
+	if err := node.Time(ctx).Err(); err != nil {
+		if !answered(err) {
+			return nil, err
+		}
+		warnings = append(warnings, fmt.Sprintf("the Redis server at %s does not let this user ask for its time, so that wandb_gateway_store_propagation_seconds tells no more than upper bounds: `ACL SETUSER ... +time`", a))
 	}
 	return warnings, nil
 }

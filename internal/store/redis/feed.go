@@ -52,6 +52,8 @@ type feed struct {
 	// what is heard of it and before it is old news.
 	at    head
 	based store.Revision
+	// clock knows the server's.
+	clock clock
 	// owed is a revision that was read and not yet heard of.
 	owed store.Revision
 	// began says that synced is closed.
@@ -218,13 +220,13 @@ func (f *feed) hear(payload string) {
 		return
 	}
 	f.at = a.head
-	f.watchers.Publish(store.Change{Keys: a.keys, Revision: a.revision})
+	f.watchers.Publish(store.Change{Keys: a.keys, Revision: a.revision, Committed: f.clock.local(a.made())})
 }
 
 // gap says that everything up to h may have changed.
 func (f *feed) gap(h head) {
 	f.at = h
-	f.watchers.Publish(store.Change{Gap: true, Revision: h.revision})
+	f.watchers.Publish(store.Change{Gap: true, Revision: h.revision, Committed: f.clock.local(h.made())})
 }
 
 // poll compares revisions until the feed ends.
@@ -248,10 +250,12 @@ func (f *feed) compare() {
 	f.mu.Unlock()
 	ctx, cancel := context.WithTimeout(f.ctx, readTimeout)
 	defer cancel()
-	now, err := f.store.readHead(ctx, f.space)
+	asked := time.Now()
+	now, told, err := f.store.readHead(ctx, f.space)
 	if err != nil {
 		return // whoever caches asks too, and notices
 	}
+	f.clock.learn(asked, time.Now(), told)
 	if f.judge(before, now, generation) && subscription != nil {
 		subscription.Close() // it may listen where nobody speaks any more
 	}

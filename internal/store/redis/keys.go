@@ -57,6 +57,13 @@ type head struct {
 	id       string
 }
 
+// made is when the commit was made by the server's clock; zero if its id does not tell. The id ends with
+// the time, behind an @, where it is nothing to gateways that do not look for it.
+func (h head) made() serverTime {
+	_, text, _ := strings.Cut(h.id, "@")
+	return parseServerTime(text)
+}
+
 // decodeHead reads "<revision> <id>". A later release may write more behind it.
 func decodeHead(raw string) (head, error) {
 	parts := strings.SplitN(raw, " ", 3)

@@ -11,6 +11,9 @@
 //	<prefix>{<space>}:done:<id>   for a while, the revision of a commit: it is not made twice
 //	<prefix>{<space>}:changes     the channel on which commits are announced
 //
+// The id of a commit is random, and ends with "@" and the server's time in microseconds, if the server
+// tells it.
+//
 // A hash, rather than one key of Redis for each record, lets a script that touches thousands of
 // records still name all the keys it uses. A commit is one script: nobody sees
 // half of it, and it reaches the append-only file and the replicas as one transaction.
@@ -158,7 +161,7 @@ func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 	defer cancel()
 	space := store.Space(key)
 	if key == store.RevisionKey(space) {
-		h, err := s.readHead(call, space)
+		h, _, err := s.readHead(call, space)
 		if err != nil {
 			return store.Record{}, s.failed(ctx, "reading the revision", err)
 		}
@@ -194,27 +197,32 @@ func (s *Store) missing(ctx context.Context, space string) error {
 	return store.ErrNotFound
 }
 
-// readHead returns the head of a space, the zero head if it was never written. On a server that may
-// not be written to it fails.
-func (s *Store) readHead(ctx context.Context, space string) (head, error) {
-	raw, err := headScript.Run(ctx, s.client, []string{s.names.head(space), s.names.probe(space)}).Text()
-	switch {
-	case errors.Is(err, goredis.Nil):
-		if _, filled := s.filled.Load(space); filled {
-			return head{}, errLost
-		}
-		return head{}, nil
-	case err != nil:
-		return head{}, err
+// readHead returns the head of a space, the zero head if it was never written, and the server's time;
+// zero if it does not tell. On a server that may not be written to it fails.
+func (s *Store) readHead(ctx context.Context, space string) (head, serverTime, error) {
+	answer, err := headScript.Run(ctx, s.client, []string{s.names.head(space), s.names.probe(space)}).StringSlice()
+	if err == nil && len(answer) != 2 {
+		err = errors.New("an answer that is none")
 	}
-	h, err := decodeHead(raw)
+	if err != nil {
+		return head{}, 0, err
+	}
+	now := parseServerTime(answer[1])
+	if answer[0] == "" {
+		if _, filled := s.filled.Load(space); filled {
+			return head{}, now, errLost
+		}
+		return head{}, now, nil
+	}
+	h, err := decodeHead(answer[0])
 	if err == nil {
 		s.filled.LoadOrStore(space, struct{}{})
 	}
-	return h, err
+	return h, now, err
 }
 
-// headScript reads the head of a space. It first deletes a key that never exists, which changes
+// headScript reads the head of a space, "" if there is none, and the server's time in microseconds, ""
+// if the user may not ask for it. It first deletes a key that never exists, which changes
 // nothing, but which a server refuses that is a replica by now or does not have as many replicas as
 // it must. One that cannot save to its disk may still be read.
 var headScript = goredis.NewScript(`
@@ -222,7 +230,9 @@ local leave = redis.pcall('DEL', KEYS[2])
 if type(leave) == 'table' and leave.err and not string.find(leave.err, 'MISCONF', 1, true) then
 	return leave
 end
-return redis.call('GET', KEYS[1])
+local clock, now = redis.pcall('TIME'), ''
+if not clock.err then now = string.format('%.0f', clock[1] * 1000000 + clock[2]) end
+return {redis.call('GET', KEYS[1]) or '', now}
 `)
 
 // failed wraps an error of the client. Our own time limits are no cancelled context: whoever waits

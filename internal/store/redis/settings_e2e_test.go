@@ -126,7 +126,7 @@ func TestDefaultUserOff(t *testing.T) {
 func TestUser(t *testing.T) {
 	const password = "p@ss/word#1"
 	server := redistest.Start(t)
-	rights := []string{"~wandb-gateway:*", "&wandb-gateway:*", "+@read", "+@write", "+@scripting", "+@pubsub", "+@connection", "+info", "+config|get", "+acl|dryrun", "+cluster"}
+	rights := []string{"~wandb-gateway:*", "&wandb-gateway:*", "+@read", "+@write", "+@scripting", "+@pubsub", "+@connection", "+info", "+config|get", "+acl|dryrun", "+cluster", "+time"}
 	user := func(rights ...string) {
 		server.Do(append([]string{"ACL", "SETUSER", "gateway", "reset", "on", ">" + password, "-@all"}, rights...)...)
 	}
@@ -163,6 +163,13 @@ func TestUser(t *testing.T) {
 				}
 				wantWarnings(t, s, "does not tell what its user default may do")
 				s.Close()
+			case "+time":
+				if err != nil {
+					t.Fatal(err)
+				}
+				wantWarnings(t, s, "+time")
+				measuresWithoutTime(t, s)
+				s.Close()
 			case "+@connection": // HELLO and AUTH are always allowed, and PING is asked for
 				if err == nil {
 					s.Close()
@@ -189,8 +196,23 @@ func TestUser(t *testing.T) {
 	})
 	t.Run("neither INFO nor CONFIG", func(t *testing.T) {
 		user(rights[:7]...)
-		wantWarnings(t, open(t, cfg), "maxmemory-policy", "does not tell whether")
+		wantWarnings(t, open(t, cfg), "maxmemory-policy", "does not tell whether", "+time")
 	})
+}
+
+// measuresWithoutTime: commits are made and told as ever, without a time.
+func measuresWithoutTime(t *testing.T, s *Store) {
+	t.Helper()
+	changes := watchSpace(t, s)
+	revision := put(t, s, "acme/timeless")
+	for change := next(t, changes, 5*time.Second); ; change = next(t, changes, 5*time.Second) {
+		if change.Revision >= revision {
+			if change.Gap || !change.Committed.IsZero() {
+				t.Errorf("told is %+v", change)
+			}
+			return
+		}
+	}
 }
 
 // TestTLS: the server's certificate is checked, against the file that is named.

@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(testing.TB) store.Store) {
 		{"commits are atomic to readers", testAtomicity},
 		{"own commits are seen at once", testReadYourWrites},
 		{"watch", testWatch},
+		{"watch tells when", testWatchCommitted},
 		{"watch filters by prefix", testWatchPrefix},
 		{"watch the revision", testWatchRevision},
 		{"watch ends with its context", testWatchEnds},

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/store"
 )
@@ -40,6 +41,18 @@ func testWatch(t *testing.T, s store.Store) {
 	c := commit(t, s, put("acme/c", "1"))
 	if change := await(t, first, b+1); !change.Gap && (change.Revision != c || !slices.Equal(change.Keys, []string{"acme/c"})) {
 		t.Errorf("after a conflict the next commit yields %+v", change)
+	}
+}
+
+// testWatchCommitted: the time of a commit is by this process's clock, whatever clock the backend has.
+func testWatchCommitted(t *testing.T, s store.Store) {
+	changes := watch(t, s, "acme/")
+	for range 5 {
+		before := time.Now()
+		change := await(t, changes, commit(t, s, put("acme/a", "x")))
+		if early, late := before.Sub(change.Committed), time.Until(change.Committed); early > patience || late > patience {
+			t.Errorf("a commit of just now was made at %s, by its change", change.Committed)
+		}
 	}
 }
 

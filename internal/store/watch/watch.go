@@ -72,7 +72,9 @@ func (ws *Watchers) Publish(change store.Change) {
 	defer ws.mu.Unlock()
 	for w := range ws.all {
 		if keys := w.under(change); len(keys) > 0 || change.Gap {
-			w.add(store.Change{Keys: keys, Revision: change.Revision, Gap: change.Gap})
+			told := change
+			told.Keys = keys
+			w.add(told)
 		}
 	}
 }
@@ -99,7 +101,7 @@ func (w *watcher) add(change store.Change) {
 	defer w.mu.Unlock()
 	w.queued += 1 + len(change.Keys)
 	if w.queued > maxQueuedKeys || change.Gap {
-		change = store.Change{Gap: true, Revision: change.Revision}
+		change.Keys, change.Gap = nil, true
 		w.queue, w.queued = nil, 1
 	}
 	w.queue = append(w.queue, change)

@@ -79,6 +79,14 @@ func (q *question) first() int {
 // ask puts a question to the server in somebody's name and returns what it said. An error is one of
 // the err values above or an iam.KindUnavailable.
 func (d *Directory) ask(ctx context.Context, who asker, q *question, variables map[string]string) (reply, error) {
+	r, err := d.askInTurn(ctx, who, q, variables)
+	if d.report != nil {
+		d.report(outcomeOf(err))
+	}
+	return r, err
+}
+
+func (d *Directory) askInTurn(ctx context.Context, who asker, q *question, variables map[string]string) (reply, error) {
 	for i := 0; ; i++ {
 		end, ok := d.turns.wait(ctx, who.line())
 		if !ok {

@@ -65,6 +65,9 @@ type Config struct {
 	MaxEntries int
 	// LookupsPerSecond and Parallel bound what the server is asked, all callers together.
 	LookupsPerSecond, Parallel int
+
+	// Report, if set, is told how each question to the server ended.
+	Report func(Outcome)
 }
 
 // Directory asks the deployment behind the gateway and remembers the answers. It is safe for use by
@@ -78,6 +81,7 @@ type Directory struct {
 	client   *http.Client
 	timeout  time.Duration
 	turns    *turns
+	report   func(Outcome)
 
 	viewers  *cache[*iam.Principal]
 	accounts *cache[accountType]
@@ -105,6 +109,7 @@ func New(c Config) (*Directory, error) {
 		client:       client(c),
 		timeout:      c.Timeout,
 		turns:        newTurns(c.LookupsPerSecond, c.Parallel, c.Timeout),
+		report:       c.Report,
 		seen:         newLastSeen(c.MaxEntries),
 		epochs:       newEpochs(),
 		questions:    newQuestions(),
