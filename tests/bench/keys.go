@@ -39,6 +39,13 @@ const (
 	strangers = fewKeys / keysEach
 )
 
+// keyMeasures are what a round finds out about each store.
+var keyMeasures = [...]string{
+	"reading its record, p50 µs", "reading its record, p99 µs",
+	"finding the caller, nothing cached, p50 µs", "finding the caller, nothing cached, p99 µs",
+	"making one, p50 µs",
+}
+
 // keyStore is a directory of many API keys in a Redis server of its own, as a gateway writes it.
 type keyStore struct {
 	population
@@ -84,28 +91,27 @@ func measureKeys(ctx context.Context, o options, folder string, out, progress io
 			return err
 		}
 	}
-	var rows [5]comparison
-	for i := range rows {
-		rows[i].costly = true
+	var compared [len(keyMeasures)]comparison
+	for i := range compared {
+		compared[i].costly = true
 	}
 	for round := range o.rounds {
-		var found [2][len(rows)]time.Duration
+		var found [2][len(keyMeasures)]time.Duration
 		for i := range found {
 			turn := (i + round) % 2
 			if found[turn], err = both[turn].round(ctx, round); err != nil {
 				return err
 			}
 		}
-		for i := range rows {
-			rows[i].add(microseconds(found[0][i]), microseconds(found[1][i]))
+		for i := range compared {
+			compared[i].add(microseconds(found[0][i]), microseconds(found[1][i]))
 		}
 		fmt.Fprintf(progress, "round %d: a record is read in %s and %s\n", round+1, found[0][0], found[1][0])
 	}
 	printKeyCosts(out, both[:])
 	printHeader(out, both[0].name, both[1].name)
-	for i, measure := range [len(rows)]string{"reading its record, p50 µs", "reading its record, p99 µs",
-		"finding the caller, nothing cached, p50 µs", "finding the caller, nothing cached, p99 µs", "making one, p50 µs"} {
-		printRows(out, []row{{work: "API key in Redis", measure: measure, format: "%.0f", values: &rows[i]}})
+	for i, measure := range keyMeasures {
+		printRows(out, []row{{work: "API key in Redis", measure: measure, format: "%.0f", values: &compared[i]}})
 	}
 	fmt.Fprintf(out, "\nMedians of %d rounds, in each of which %d records and %d callers are looked up and %d keys made, one after the other.\n",
 		o.rounds, sampled, sampled, sampled/10)
@@ -235,7 +241,7 @@ func parseRedisInfo(text string) (used keyCost, err error) {
 
 // round times reading records, finding callers of whom nothing is cached, and making keys, which are
 // deleted again.
-func (s *keyStore) round(ctx context.Context, round int) (found [5]time.Duration, err error) {
+func (s *keyStore) round(ctx context.Context, round int) (found [len(keyMeasures)]time.Duration, err error) {
 	var read, caller, made []time.Duration
 	stopwatch := func(all *[]time.Duration, do func() error) error {
 		began := time.Now()
@@ -275,7 +281,7 @@ func (s *keyStore) round(ctx context.Context, round int) (found [5]time.Duration
 	for _, all := range [][]time.Duration{read, caller, made} {
 		slices.Sort(all)
 	}
-	return [5]time.Duration{percentile(read, 50), percentile(read, 99), percentile(caller, 50), percentile(caller, 99), percentile(made, 50)}, nil
+	return [len(keyMeasures)]time.Duration{percentile(read, 50), percentile(read, 99), percentile(caller, 50), percentile(caller, 99), percentile(made, 50)}, nil
 }
 
 // meet times finding people one after the other, of whole teams that begin somewhere, by a key of theirs,
