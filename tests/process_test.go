@@ -96,6 +96,7 @@ type config struct {
 	handlers string   // further directives of the site
 	env      []string // further variables, NAME=VALUE
 	dir      string   // reuse the data of an earlier process
+	listen   string   // listen where an earlier process did, ip:port
 	binary   string   // run this one, not the gateway under test
 }
 
@@ -114,7 +115,9 @@ func launch(t *testing.T, c config) *process {
 	if p.dir == "" {
 		p.dir = t.TempDir()
 	}
-	p.site = freeAddress(t)
+	if p.site = c.listen; p.site == "" {
+		p.site = freeAddress(t)
+	}
 	p.admin = freeAddress(t)
 	p.url, p.web = "http://"+p.site, client
 	if c.host != "" {

@@ -41,14 +41,32 @@
 // and half as credentials. The flood comes from the core of the load, so that the clients' part in a
 // latency grows with it.
 //
+// # Where the facts come from
+//
+// The gateway in its own file is the measure for two others with the same people and keys: one whose store
+// is a Redis server (Debian's, with an append-only file, on the core of the load), and one to which a
+// stand-in W&B server says who is who (`directory wandb`; in this process). All have seen every key before,
+// so that what is compared are cached facts: the store is asked once a second for its revision, the W&B
+// server not at all.
+//
+// # API keys in Redis
+//
+//	go run ./tests/bench -keys-in-redis 1000000
+//
+// does something else: it imports so many keys, with their people, teams and projects, into a Redis server,
+// and 1,000 into another, with the gateway's own code and no gateway. It prints what the keys added to the
+// memory of Redis and to its file, and compares in rounds how long it takes to read the record of a key, to
+// find the caller of whom nothing is cached, and to make a key.
+//
 // # What it does not measure
 //
 // TLS, HTTP/2, compression and access logs, which are off on both sides and cost both the same; the
 // first request of a key (go test -bench, and the store's own benchmarks); other
-// directories, stores and upstream_credentials; more than one core; a network. Throughput is as noisy
+// upstream_credentials; more than one core; a network, and what Redis costs that is far away. Throughput is as noisy
 // as the machine; CPU time per request is steadier and the number to trust, and what is allocated for a
 // request is the same in every round. With -null both sides are
 // plain Caddy, and what differs from 1.00 is noise.
 //
-// The command needs Linux, for /proc, and taskset (util-linux), for the cores.
+// The command needs Linux, for /proc, taskset (util-linux), for the cores, and redis-server with redis-cli
+// where something is compared with Redis.
 package main

@@ -18,6 +18,7 @@ import (
 type options struct {
 	plan
 	keys                int
+	inRedis             int
 	binary              string
 	null                bool
 	profiles            string
@@ -33,6 +34,7 @@ func main() {
 	flag.IntVar(&o.connections, "connections", 16, "keep-alive connections")
 	flag.IntVar(&o.rate, "rate", 1000, "requests each second in the open loop")
 	flag.IntVar(&o.keys, "keys", 10000, "API keys in the directory, all of which are used once")
+	flag.IntVar(&o.inRedis, "keys-in-redis", 0, "in place of all else, put so many API keys into Redis, and see what they cost there")
 	flag.StringVar(&o.binary, "binary", "", "the wandb-gateway to measure, in place of building one")
 	flag.BoolVar(&o.null, "null", false, "measure plain Caddy against itself: the noise of this machine")
 	flag.StringVar(&o.profiles, "profiles", "", "folder for CPU profiles of the gateway under each work load, taken after measuring")
@@ -60,14 +62,17 @@ func exit(err error) {
 
 // run prints the report to out and what it does meanwhile to progress.
 func run(ctx context.Context, o options, out, progress io.Writer) error {
-	if o.rounds < 1 || o.connections < 1 || o.rate < 1 || o.keys < 2*keysEach*teamSize {
-		return fmt.Errorf("rounds, connections and rate are at least 1, keys at least %d, so that there are two teams", 2*keysEach*teamSize)
-	}
 	folder, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(folder)
+	if o.inRedis != 0 {
+		return measureKeys(ctx, o, folder, out, progress)
+	}
+	if o.rounds < 1 || o.connections < 1 || o.rate < 1 || o.keys < 2*keysEach*teamSize {
+		return fmt.Errorf("rounds, connections and rate are at least 1, keys at least %d, so that there are two teams", 2*keysEach*teamSize)
+	}
 	if o.binary == "" {
 		fmt.Fprintln(progress, "building the gateway")
 		if o.binary, err = buildGateway(ctx, folder, progress); err != nil {
@@ -108,6 +113,8 @@ type bench struct {
 	credentials    []credentials // none with -null
 	exchanges      exchanges
 	flooded        floods
+	backends       []*side // those that are compared
+	record         *record // of the one that asks a W&B server
 
 	results []result
 	moments []memories
@@ -132,7 +139,10 @@ func (b *bench) start(ctx context.Context) error {
 		b.gateway, err = b.keep(startPlain(ctx, "plain again", b.binary, filepath.Join(b.folder, "again"), b.upstream, b.proxyCore))
 	} else {
 		began := time.Now()
-		b.gateway, err = b.keep(startGateway(ctx, b.binary, filepath.Join(b.folder, "gateway"), b.upstream, b.issuer.url, b.provider.url, b.proxyCore, b.population))
+		b.gateway, err = b.startGateway(ctx, "gateway", embedded, local)
+		if err == nil {
+			err = b.gateway.fill(ctx, b.binary, b.folder, b.population)
+		}
 		fmt.Fprintf(b.progress, "the gateway started and imported %d keys in %s\n", b.keys, time.Since(began).Round(time.Millisecond))
 	}
 	if err != nil {
@@ -140,6 +150,9 @@ func (b *bench) start(ctx context.Context) error {
 	}
 	if !b.null {
 		if err := b.prepareFederation(ctx); err != nil {
+			return err
+		}
+		if err := b.prepareBackends(ctx); err != nil {
 			return err
 		}
 	}
@@ -157,7 +170,7 @@ func (b *bench) start(ctx context.Context) error {
 	if b.null {
 		return nil
 	}
-	return b.guarded(ctx)
+	return b.guarded(ctx, b.gateway)
 }
 
 func (b *bench) startUpstream(ctx context.Context) error {
@@ -194,6 +207,9 @@ func (b *bench) stop() {
 	if b.provider != nil {
 		b.provider.server.Close()
 	}
+	if b.record != nil {
+		b.record.server.Close()
+	}
 }
 
 // measureAll runs every work load, and looks at memory between.
@@ -225,6 +241,9 @@ func (b *bench) measureAll(ctx context.Context) error {
 	}
 	if !b.null {
 		if err := b.measureFederation(ctx); err != nil {
+			return err
+		}
+		if err := b.measureBackends(ctx); err != nil {
 			return err
 		}
 	}

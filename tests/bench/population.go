@@ -76,58 +76,81 @@ func address(i int) string     { return userName(i) + "@bench.test" }
 func teamName(i int) string    { return fmt.Sprintf("team-%03d", i) }
 func projectName(i int) string { return fmt.Sprintf("project-%03d", i) }
 
-// importFile writes the population as `iam import` reads it (design section 7).
+// rows are a file as `iam import` reads it (design section 7).
+type rows struct {
+	Organization string       `json:"organization"`
+	Users        []userRow    `json:"users,omitempty"`
+	Teams        []teamRow    `json:"teams,omitempty"`
+	Projects     []projectRow `json:"projects,omitempty"`
+	APIKeys      []keyRow     `json:"api_keys,omitempty"`
+}
+
+type userRow struct {
+	Username string `json:"username"`
+	Email    string `json:"email"`
+	Name     string `json:"name"`
+	Role     string `json:"role"`
+}
+
+type memberRow struct {
+	User string `json:"user"`
+	Role string `json:"role"`
+}
+
+type teamRow struct {
+	Name    string      `json:"name"`
+	Members []memberRow `json:"members"`
+}
+
+type projectRow struct {
+	Entity     string `json:"entity"`
+	Name       string `json:"name"`
+	Visibility string `json:"visibility"`
+}
+
+type keyRow struct {
+	Owner string `json:"owner"`
+	Name  string `json:"name"`
+	Key   string `json:"key"`
+}
+
+// importFile is the whole population.
 func (p population) importFile() ([]byte, error) {
-	type user struct {
-		Username string `json:"username"`
-		Email    string `json:"email"`
-		Name     string `json:"name"`
-		Role     string `json:"role"`
-	}
-	type member struct {
-		User string `json:"user"`
-		Role string `json:"role"`
-	}
-	type team struct {
-		Name    string   `json:"name"`
-		Members []member `json:"members"`
-	}
-	type project struct {
-		Entity     string `json:"entity"`
-		Name       string `json:"name"`
-		Visibility string `json:"visibility"`
-	}
-	type apiKey struct {
-		Owner string `json:"owner"`
-		Name  string `json:"name"`
-		Key   string `json:"key"`
-	}
-	var file struct {
-		Organization string    `json:"organization"`
-		Users        []user    `json:"users"`
-		Teams        []team    `json:"teams"`
-		Projects     []project `json:"projects"`
-		APIKeys      []apiKey  `json:"api_keys"`
-	}
-	file.Organization = organization
-	for i := range (p.keys + keysEach - 1) / keysEach {
+	all := p.people(0, p.users())
+	all.APIKeys = p.keysOf(0, p.users()).APIKeys
+	return json.Marshal(all)
+}
+
+// people are the users from first to before last, with their teams and projects. first begins a team.
+func (p population) people(first, last int) rows {
+	r := rows{Organization: organization}
+	for i := first; i < last; i++ {
 		name, role := userName(i), "member"
 		if i == 0 {
 			role = "admin" // an organization keeps one
 		}
-		file.Users = append(file.Users, user{name, address(i), name, role})
+		r.Users = append(r.Users, userRow{name, address(i), name, role})
 		if i%teamSize == 0 {
 			t := teamName(i / teamSize)
-			file.Teams = append(file.Teams, team{Name: t})
+			r.Teams = append(r.Teams, teamRow{Name: t})
 			for j := range projectsPerTeam {
-				file.Projects = append(file.Projects, project{t, projectName(j), "team"})
+				r.Projects = append(r.Projects, projectRow{t, projectName(j), "team"})
 			}
 		}
-		t := &file.Teams[len(file.Teams)-1]
-		t.Members = append(t.Members, member{name, "member"})
+		t := &r.Teams[len(r.Teams)-1]
+		t.Members = append(t.Members, memberRow{name, "member"})
 	}
-	for i := range p.keys {
-		file.APIKeys = append(file.APIKeys, apiKey{userName(i / keysEach), fmt.Sprintf("key-%d", i%keysEach), key(i)})
-	}
-	return json.Marshal(file)
+	return r
 }
+
+// keysOf are the API keys of these users.
+func (p population) keysOf(first, last int) rows {
+	r := rows{Organization: organization}
+	for i := first * keysEach; i < min(last*keysEach, p.keys); i++ {
+		r.APIKeys = append(r.APIKeys, keyRow{userName(i / keysEach), fmt.Sprintf("key-%d", i%keysEach), key(i)})
+	}
+	return r
+}
+
+// users is how many people hold the keys.
+func (p population) users() int { return (p.keys + keysEach - 1) / keysEach }

@@ -13,7 +13,7 @@ import (
 // profileFor is how long each CPU profile samples.
 const profileFor = 10 * time.Second
 
-// profile saves, for `go tool pprof`, both sides' heaps and what they spend under each work load that was
+// profile saves, for `go tool pprof`, all sides' heaps and what they spend under each work load that was
 // measured: CPU time and allocations. Profiling costs time, so nothing is measured meanwhile.
 func (b *bench) profile(ctx context.Context) error {
 	if b.profiles == "" {
@@ -22,7 +22,7 @@ func (b *bench) profile(ctx context.Context) error {
 	if err := os.MkdirAll(b.profiles, 0o755); err != nil {
 		return err
 	}
-	for _, s := range []*side{b.plain, b.gateway} {
+	for _, s := range append([]*side{b.plain, b.gateway}, b.backends...) {
 		if err := s.save(ctx, "heap?gc=1", b.path(s.name+" heap")); err != nil {
 			return err
 		}

@@ -33,8 +33,8 @@ http://:%s {
 
 const gatewayGlobal = `	wandb_gateway {
 		organization ` + organization + `
-		store embedded ./data
-		directory local
+		store {store}
+		{directory}
 		jwt_issuer %s
 		oidc {
 			issuer %s
@@ -55,25 +55,35 @@ func startPlain(ctx context.Context, name, binary, home, upstream string, core i
 	return startSide(ctx, name, binary, home, upstream, core, "", "")
 }
 
-// startGateway starts Caddy with the gateway, which trusts an issuer and a provider, and fills its directory.
-func startGateway(ctx context.Context, binary, home, upstream, issuer, provider string, core int, p population) (*side, error) {
-	s, err := startSide(ctx, "gateway", binary, home, upstream, core, fmt.Sprintf(gatewayGlobal, issuer, provider), gatewayDirective)
-	if err != nil {
-		return nil, err
-	}
+// embedded is the store that a gateway has by itself, local the directory.
+const (
+	embedded = "embedded ./data"
+	local    = "directory local"
+)
+
+// startGateway starts Caddy with the gateway, which trusts the issuer and the provider. What the store and
+// the directory are is written as in its configuration.
+func (b *bench) startGateway(ctx context.Context, name, store, directory string) (*side, error) {
+	global := strings.NewReplacer("{store}", store, "{directory}", directory).Replace(fmt.Sprintf(gatewayGlobal, b.issuer.url, b.provider.url))
+	home := filepath.Join(b.folder, strings.ReplaceAll(name, " ", "-"))
+	return b.keep(startSide(ctx, name, b.binary, home, b.upstream, b.proxyCore, global, gatewayDirective))
+}
+
+// fill imports the population into a side's own directory.
+func (s *side) fill(ctx context.Context, binary, home string, p population) error {
 	file, err := p.importFile()
 	if err != nil {
-		return s, err
+		return err
 	}
-	path := filepath.Join(home, "import.json")
+	path := filepath.Join(home, s.name+" import.json")
 	if err := os.WriteFile(path, file, 0o600); err != nil {
-		return s, err
+		return err
 	}
 	out, err := exec.CommandContext(ctx, binary, "iam", "import", path, "--address", s.admin).CombinedOutput()
 	if err != nil {
-		return s, s.failed(fmt.Errorf("iam import: %w: %s", err, out))
+		return s.failed(fmt.Errorf("iam import: %w: %s", err, out))
 	}
-	return s, nil
+	return nil
 }
 
 func startSide(ctx context.Context, name, binary, home, upstream string, core int, global, directive string) (*side, error) {

@@ -107,9 +107,9 @@ func answers(ctx context.Context, address string, requests [][]byte) ([]fullResp
 	return all, nil
 }
 
-// guarded makes sure that the gateway judges: a gate that stands open is not worth timing.
-func (b *bench) guarded(ctx context.Context) error {
-	gateway, p := b.gateway, b.population
+// guarded makes sure that a gateway judges: a gate that stands open is not worth timing.
+func (b *bench) guarded(ctx context.Context, gateway *side) error {
+	p := b.population
 	unknown := p.caller(0)
 	unknown.credential = basic(key(p.keys))
 	bogus := p.caller(0)

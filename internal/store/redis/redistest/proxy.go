@@ -8,7 +8,6 @@ import (
 	"net"
 	"sync"
 	"testing"
-	"time"
 )
 
 // Proxy stands between a client and a server, and can be cut like a cable.
@@ -21,8 +20,7 @@ type Proxy struct {
 
 	mu    sync.Mutex
 	state proxyState
-	delay time.Duration
-	wake  chan struct{} // closed when state or delay changes
+	wake  chan struct{} // closed when state changes
 	open  map[net.Conn]struct{}
 }
 
@@ -51,21 +49,18 @@ func NewProxy(t testing.TB, target string) *Proxy {
 }
 
 // Cut resets all connections, and those that are tried from now on.
-func (p *Proxy) Cut() { p.set(refusing, 0) }
+func (p *Proxy) Cut() { p.set(refusing) }
 
 // Stall lets nothing through any more; nobody is told.
-func (p *Proxy) Stall() { p.set(stalled, 0) }
-
-// Slow holds everything up for so long.
-func (p *Proxy) Slow(delay time.Duration) { p.set(forwarding, delay) }
+func (p *Proxy) Stall() { p.set(stalled) }
 
 // Heal forwards again.
-func (p *Proxy) Heal() { p.set(forwarding, 0) }
+func (p *Proxy) Heal() { p.set(forwarding) }
 
-func (p *Proxy) set(state proxyState, delay time.Duration) {
+func (p *Proxy) set(state proxyState) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.state, p.delay = state, delay
+	p.state = state
 	close(p.wake)
 	p.wake = make(chan struct{})
 	if state == refusing {
@@ -152,15 +147,9 @@ func (p *Proxy) copy(to io.Writer, from io.Reader) {
 func (p *Proxy) wait() {
 	for {
 		p.mu.Lock()
-		state, delay, wake := p.state, p.delay, p.wake
+		state, wake := p.state, p.wake
 		p.mu.Unlock()
 		if state != stalled {
-			if delay > 0 {
-				select {
-				case <-time.After(delay):
-				case <-wake:
-				}
-			}
 			return
 		}
 		<-wake
