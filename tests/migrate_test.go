@@ -1,9 +1,11 @@
 package tests
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -140,6 +142,39 @@ func migrate(t *testing.T, dir string, from, to config, env ...string) (string, 
 	return runWith(dir, env, "iam", "migrate", "--from", "old.caddyfile", "--to", "new.caddyfile")
 }
 
+// manyUsers is a directory file with that many people.
+func manyUsers(n int) string {
+	people := make([]map[string]string, n)
+	for i := range people {
+		people[i] = map[string]string{"username": fmt.Sprintf("person-%d", i), "email": fmt.Sprintf("person-%d@acme.test", i)}
+	}
+	return toJSON(map[string]any{"users": people})
+}
+
+// background starts the binary in a folder and leaves it running.
+func background(t *testing.T, dir string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(binary, args...)
+	cmd.Dir = dir
+	cmd.Env = append(cleanEnvironment(), "HOME="+dir)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill() })
+	return cmd
+}
+
+// exitCode is that of a command that ended with err; -1 if a signal ended it.
+func exitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode()
+	}
+	return -2
+}
+
 // TestMigrateKilled: a process that is killed leaves a target that no gateway takes for whole, and the same
 // command goes on.
 func TestMigrateKilled(t *testing.T) {
@@ -148,18 +183,19 @@ func TestMigrateKilled(t *testing.T) {
 	c := config{upstream: newRecorder(t).host()}
 	p := start(t, c)
 	p.importFile(acme)
+	p.importFile(manyUsers(3000))
 	exported := p.mustIAM("export")
 	p.stop()
 	shared := withKey(c)
 	shared.store = "redis redis://" + slow.Address
-	slow.Slow(300 * time.Millisecond)
+	slow.Slow(50 * time.Millisecond) // of a hundred round trips most come after the mark
 
 	for name, c := range map[string]config{"old.caddyfile": c, "new.caddyfile": shared} {
 		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(c.caddyfile("localhost:0", "127.0.0.1:1")), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	killed := begin(t, p.dir, "iam", "migrate", "--from", "old.caddyfile", "--to", "new.caddyfile")
+	killed := background(t, p.dir, "iam", "migrate", "--from", "old.caddyfile", "--to", "new.caddyfile")
 	await(t, "the target to be marked", 30*time.Second, func() bool {
 		fields, err := server.HKeys("wandb-gateway:{acme}:records")
 		return err == nil && len(fields) > 0
