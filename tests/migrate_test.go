@@ -132,14 +132,24 @@ func withKey(c config) config {
 }
 
 // migrate moves a store from one configuration to another.
-func migrate(t *testing.T, dir string, from, to config, env ...string) (string, error) {
+func migrate(t *testing.T, dir string, from, to config) (string, error) {
 	t.Helper()
-	for name, c := range map[string]config{"old.caddyfile": from, "new.caddyfile": to} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(c.caddyfile("localhost:0", "127.0.0.1:1")), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	return runIn(dir, migration(t, dir, from, to)...)
+}
+
+// migration writes two configurations, and returns the arguments that move from one to the other.
+func migration(t *testing.T, dir string, from, to config) []string {
+	t.Helper()
+	write(t, dir, "old.caddyfile", from.caddyfile("localhost:0", "127.0.0.1:1"))
+	write(t, dir, "new.caddyfile", to.caddyfile("localhost:0", "127.0.0.1:1"))
+	return []string{"iam", "migrate", "--from", "old.caddyfile", "--to", "new.caddyfile"}
+}
+
+func write(t *testing.T, dir, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	return runWith(dir, env, "iam", "migrate", "--from", "old.caddyfile", "--to", "new.caddyfile")
 }
 
 // manyUsers is a directory file with that many people.
@@ -190,12 +200,7 @@ func TestMigrateKilled(t *testing.T) {
 	shared.store = "redis redis://" + slow.Address
 	slow.Slow(50 * time.Millisecond) // of a hundred round trips most come after the mark
 
-	for name, c := range map[string]config{"old.caddyfile": c, "new.caddyfile": shared} {
-		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(c.caddyfile("localhost:0", "127.0.0.1:1")), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	killed := background(t, p.dir, "iam", "migrate", "--from", "old.caddyfile", "--to", "new.caddyfile")
+	killed := background(t, p.dir, migration(t, p.dir, c, shared)...)
 	await(t, "the target to be marked", 30*time.Second, func() bool {
 		fields, err := server.HKeys("wandb-gateway:{acme}:records")
 		return err == nil && len(fields) > 0
