@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -95,17 +96,23 @@ func runMigrate(c *cobra.Command, fromFile, toFile, adapter string) error {
 		return fmt.Errorf("--to: %w", err)
 	}
 	defer opened.Close()
+	stderr := c.ErrOrStderr()
+	if err := cmp.Or(checkNobodyListens(ctx, stderr, from, source), checkNobodyListens(ctx, stderr, to, opened)); err != nil {
+		return err
+	}
 	target, ok := opened.(store.Advancer)
 	if !ok {
 		return fmt.Errorf("--to: nothing can be moved into a store of this kind (%s)", to.Store)
 	}
-	stderr := c.ErrOrStderr()
 	fmt.Fprintf(stderr, "moving organization %s from %s to %s\n", from.Organization, from.Store, to.Store)
 	result, err := migrate.Run(ctx, migrate.Move{
 		From: source, To: target, FromName: from.Store.String(), ToName: to.Store.String(),
 		Space: from.space(), Identity: masterKeyPath(from.space()), Now: time.Now,
 		Report: func(p migrate.Progress) { printProgress(stderr, p) },
 	})
+	if errors.Is(err, context.Canceled) {
+		err = &migrate.UnfinishedError{Err: errors.New("interrupted")}
+	}
 	if err == nil {
 		err = opened.Close() // once more is harmless
 	}
@@ -198,6 +205,9 @@ func openSource(ctx context.Context, from, to *App) (_ store.Store, err error) {
 			s.Close()
 		}
 	}()
+	if err := migrate.CheckFinished(ctx, s, from.space()); err != nil {
+		return nil, fmt.Errorf("--from: %w", err)
+	}
 	record, err := s.Get(ctx, masterKeyPath(from.space()))
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -210,6 +220,26 @@ func openSource(ctx context.Context, from, to *App) (_ store.Store, err error) {
 		return nil, iam.Invalidf("--to: the master key is not the one with which %s was filled, and records are moved as they are sealed: name the same key in both configurations, such as `master_key_file`", from.Store)
 	}
 	return s, nil
+}
+
+// checkNobodyListens refuses a server whose gateways for this organization still run: they would go on
+// with the old store, or with half of the new one. A file is locked by its gateway.
+func checkNobodyListens(ctx context.Context, w io.Writer, a *App, s store.Store) error {
+	shared, ok := s.(interface {
+		Listeners(ctx context.Context, space string) (int, error)
+	})
+	if !ok {
+		return nil
+	}
+	listeners, err := shared.Listeners(ctx, a.space())
+	if err != nil {
+		fmt.Fprintf(w, "cannot tell whether gateways still use %s, make sure that none does: %v\n", a.Store, err)
+		return nil
+	}
+	if listeners > 0 {
+		return iam.Conflictf("%s is still in use by gateways of the organization %s (%d connected): stop all of them first. One whose machine is gone counts for some minutes, until that server has noticed", a.Store, a.space(), listeners)
+	}
+	return nil
 }
 
 // existingMasterKey is masterKey, but makes none.

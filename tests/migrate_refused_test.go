@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/store"
+	"github.com/wandb-gateway/wandb-gateway/internal/store/embedded"
 )
 
 // TestMigrateRefuses: what cannot be moved is refused with code 1, says why and what to do, and leaves both
@@ -151,6 +154,7 @@ func TestMigrateFullDisk(t *testing.T) {
 	p.importFile(manyUsers(3000))
 	exported := p.mustIAM("export")
 	p.stop()
+	leaveBehind(t, p.dir)
 	moved := withKey(c)
 	moved.store = "embedded ./new"
 	arguments := migration(t, p.dir, c, moved)
@@ -170,6 +174,9 @@ func TestMigrateFullDisk(t *testing.T) {
 	if err != nil {
 		t.Fatalf("with room again: %v\n%s", err, text)
 	}
+	if !strings.Contains(text, "records of the organization globex, which stay there") {
+		t.Errorf("it does not say what stays behind:\n%s", text)
+	}
 	var result struct {
 		Organization, From, To, SHA256 string
 		Records, Written               int
@@ -187,5 +194,20 @@ func TestMigrateFullDisk(t *testing.T) {
 	}
 	if a := again.stream("vision/team", aliceKey); a.status != http.StatusOK {
 		t.Errorf("a key gets %d %s", a.status, a.body)
+	}
+}
+
+// leaveBehind puts a record of another organization into the store below a folder.
+func leaveBehind(t *testing.T, dir string) {
+	t.Helper()
+	s, err := embedded.Open(embedded.Config{Directory: filepath.Join(dir, "data")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Commit(t.Context(), store.Write{Key: "globex/x", Value: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

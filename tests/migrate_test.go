@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -106,6 +107,12 @@ func testMigrate(t *testing.T, redis string) {
 	site.mustIAM("user", "set", "bob", "--name", "Bob, renamed on Redis")
 	exported, listed = site.mustIAM("export"), site.mustIAM("key", "list")
 
+	other := shared
+	other.store = "embedded ./other"
+	if out, err := migrate(t, site.dir, shared, other); exitCode(err) != 1 || !strings.Contains(out, "still in use by gateways of the organization acme (1 connected)") {
+		t.Errorf("while a gateway runs on Redis: %v\n%s", err, out)
+	}
+
 	// The file that it came from is an older state of the same directory: nothing goes over it.
 	if out, err := move(shared, withKey(c)); exitCode(err) != 1 || !strings.Contains(out, "differ") || !strings.Contains(out, "move") {
 		t.Errorf("over the older file: %v\n%s", err, out)
@@ -200,16 +207,21 @@ func TestMigrateKilled(t *testing.T) {
 	shared.store = "redis redis://" + slow.Address
 	slow.Slow(50 * time.Millisecond) // of a hundred round trips most come after the mark
 
-	killed := background(t, p.dir, migration(t, p.dir, c, shared)...)
-	await(t, "the target to be marked", 30*time.Second, func() bool {
-		fields, err := server.HKeys("wandb-gateway:{acme}:records")
-		return err == nil && len(fields) > 0
-	})
-	if err := killed.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if err := killed.Wait(); exitCode(err) != -1 {
-		t.Fatalf("it ended before it was killed: %v", err)
+	for _, end := range []struct {
+		signal os.Signal
+		code   int
+	}{{syscall.SIGTERM, 2}, {os.Kill, -1}} {
+		before := server.HGet("wandb-gateway:{acme}:records", "unfinished_move")
+		ended := background(t, p.dir, migration(t, p.dir, c, shared)...)
+		await(t, "the target to be marked", 30*time.Second, func() bool {
+			return server.HGet("wandb-gateway:{acme}:records", "unfinished_move") != before
+		})
+		if err := ended.Process.Signal(end.signal); err != nil {
+			t.Fatal(err)
+		}
+		if err := ended.Wait(); exitCode(err) != end.code {
+			t.Fatalf("%s ends it with %v", end.signal, err)
+		}
 	}
 	slow.Heal()
 	half := shared

@@ -133,11 +133,15 @@ func (m *Move) revision(ctx context.Context, s store.Store) (store.Revision, err
 
 // reading says which of the two stores an error is about.
 func (m *Move) reading(name string, err error) error {
-	if errors.Is(err, store.ErrCorrupt) {
-		return &iam.Error{Kind: iam.KindUnavailable, Reason: "store_damaged", Err: err,
-			Message: name + " holds a record that is damaged, and would not be moved as it was: restore that store from its backup"}
+	if !errors.Is(err, store.ErrCorrupt) {
+		return fmt.Errorf("%s: %w", name, err)
 	}
-	return fmt.Errorf("%s: %w", name, err)
+	remedy := "restore that store from its backup, and move again"
+	if name == m.ToName {
+		remedy = "move to an empty one"
+	}
+	return &iam.Error{Kind: iam.KindUnavailable, Reason: "store_damaged", Err: err,
+		Message: fmt.Sprintf("%s holds a record that is damaged: %s", name, remedy)}
 }
 
 // finding is what the target holds before the move.

@@ -44,3 +44,20 @@ func (s *Store) Advance(ctx context.Context, space string, r store.Revision) (st
 	answer, err := advanceScript.Run(call, s.client, []string{s.names.head(space)}, newID(), mustExist, uint64(r), s.names.changes(space)).Text()
 	return s.made(ctx, space, answer, err)
 }
+
+// Listeners returns how many watch a space, in whatever process: each gateway that runs does. A gateway
+// whose machine went away counts until the server notices that its connection is dead.
+func (s *Store) Listeners(ctx context.Context, space string) (int, error) {
+	call, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	channel, listeners := s.names.changes(space), 0
+	err := eachMaster(call, s.client, func(ctx context.Context, node goredis.Cmdable) error {
+		found, err := node.PubSubNumSub(ctx, channel).Result()
+		listeners += int(found[channel])
+		return err
+	})
+	if err != nil {
+		return 0, s.failed(ctx, "asking who listens", err)
+	}
+	return listeners, nil
+}
