@@ -29,7 +29,7 @@ const (
 	// exitUnfinished is the exit code of a move that broke off and goes on when it is repeated.
 	exitUnfinished = 2
 	// progressEvery is how many records pass between two lines about them.
-	progressEvery = 50_000
+	progressEvery = 100_000
 )
 
 func migrateCommand() *cobra.Command {
@@ -60,7 +60,7 @@ and goes on when it is run again.
 		err := runMigrate(c, *from, *to, *adapter)
 		if _, unfinished := errors.AsType[*migrate.UnfinishedError](err); unfinished {
 			c.SilenceErrors = true
-			c.PrintErrf("Error: %v\nNot all is moved. No gateway starts with the new store; run the same command again, which goes on.\n", err)
+			c.PrintErrf("Error: %v\nNot all is moved. Start no gateway with the new configuration, but run the same command again, which goes on.\n", err)
 			return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return exitUnfinished, nil })(c, nil)
 		}
 		return err

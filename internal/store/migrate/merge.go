@@ -14,11 +14,11 @@ func (m *Move) merge(ctx context.Context, from, to *pages, f func(from, to *stor
 	for {
 		a, err := from.first(ctx)
 		if err != nil {
-			return m.reading(m.FromName, err)
+			return m.about(m.FromName, err)
 		}
 		b, err := to.first(ctx)
 		if err != nil {
-			return m.reading(m.ToName, err)
+			return m.about(m.ToName, err)
 		}
 		switch {
 		case a == nil && b == nil:
@@ -59,7 +59,7 @@ func (m *Move) copy(ctx context.Context, t *target) error {
 			err = t.write(ctx, store.Write{Key: a.Key, Value: present(a.Value)})
 		}
 		if err != nil {
-			return m.reading(m.ToName, err)
+			return m.about(m.ToName, err)
 		}
 		return nil
 	})
@@ -67,7 +67,7 @@ func (m *Move) copy(ctx context.Context, t *target) error {
 		return err
 	}
 	if err := t.flush(ctx); err != nil {
-		return m.reading(m.ToName, err)
+		return m.about(m.ToName, err)
 	}
 	m.report(Copying, from.records)
 	return nil

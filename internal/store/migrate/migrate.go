@@ -67,8 +67,8 @@ type Result struct {
 	Already bool
 }
 
-// UnfinishedError says that the move broke off, or may have, after its first write: no gateway starts
-// with the target, and the same move goes on.
+// UnfinishedError says that the move broke off, or may have, after its first write: no gateway must
+// start with the target, and none does once something is there. The same move goes on.
 type UnfinishedError struct{ Err error }
 
 // Error implements error.
@@ -95,10 +95,10 @@ func Run(ctx context.Context, m Move) (Result, error) {
 		return m.confirm(ctx, from.revision)
 	}
 	result, err := m.move(ctx, from, found)
-	if err != nil {
-		return Result{}, &UnfinishedError{err}
+	if err != nil && !errors.Is(err, errTaken) {
+		err = &UnfinishedError{err}
 	}
-	return result, nil
+	return result, err
 }
 
 // source is what the source is at the beginning.
@@ -110,18 +110,18 @@ type source struct {
 // inspectSource refuses a source that is no whole directory.
 func (m *Move) inspectSource(ctx context.Context) (source, error) {
 	if err := CheckFinished(ctx, m.From, m.Space); err != nil {
-		return source{}, m.reading(m.FromName, err)
+		return source{}, m.about(m.FromName, err)
 	}
 	identity, err := m.From.Get(ctx, m.Identity)
 	if errors.Is(err, store.ErrNotFound) {
 		return source{}, iam.Invalidf("%s holds no directory of the organization %s: look whether the configuration to move from names the right store and organization", m.FromName, m.Space)
 	}
 	if err != nil {
-		return source{}, m.reading(m.FromName, err)
+		return source{}, m.about(m.FromName, err)
 	}
 	revision, err := m.revision(ctx, m.From)
 	if err != nil {
-		return source{}, m.reading(m.FromName, err)
+		return source{}, m.about(m.FromName, err)
 	}
 	return source{revision, identity.Value}, nil
 }
@@ -131,8 +131,8 @@ func (m *Move) revision(ctx context.Context, s store.Store) (store.Revision, err
 	return r.Version, err
 }
 
-// reading says which of the two stores an error is about.
-func (m *Move) reading(name string, err error) error {
+// about says which of the two stores an error is about.
+func (m *Move) about(name string, err error) error {
 	if !errors.Is(err, store.ErrCorrupt) {
 		return fmt.Errorf("%s: %w", name, err)
 	}
@@ -158,11 +158,11 @@ func (m *Move) inspectTarget(ctx context.Context, identity []byte) (finding, err
 	_, err := m.To.Get(ctx, markKey(m.Space))
 	marked := err == nil
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return 0, m.reading(m.ToName, err)
+		return 0, m.about(m.ToName, err)
 	}
 	there, err := m.To.Get(ctx, m.Identity)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return 0, m.reading(m.ToName, err)
+		return 0, m.about(m.ToName, err)
 	}
 	same := err == nil && bytes.Equal(there.Value, identity)
 	switch {
@@ -174,7 +174,7 @@ func (m *Move) inspectTarget(ctx context.Context, identity []byte) (finding, err
 	records, err := m.To.List(ctx, m.Space+"/", "", 1)
 	switch {
 	case err != nil:
-		return 0, m.reading(m.ToName, err)
+		return 0, m.about(m.ToName, err)
 	case len(records) > 0:
 		return 0, iam.Conflictf("%s holds another directory of the organization %s already, and nothing was written over it: move into an empty folder, another database, or with another prefix", m.ToName, m.Space)
 	}
@@ -193,7 +193,7 @@ func (m *Move) confirm(ctx context.Context, revision store.Revision) (Result, er
 	// A move takes the revisions on, so that what was moved has later ones.
 	switch there, err := m.revision(ctx, m.To); {
 	case err != nil:
-		return Result{}, m.reading(m.ToName, err)
+		return Result{}, m.about(m.ToName, err)
 	case there == revision:
 		return Result{}, iam.Invalidf("%s and %s are one and the same store, or one is a copy of the other's file: there is nothing to move", m.FromName, m.ToName)
 	}
@@ -205,7 +205,7 @@ func (m *Move) confirm(ctx context.Context, revision store.Revision) (Result, er
 func (m *Move) move(ctx context.Context, from source, found finding) (Result, error) {
 	t := &target{store: m.To, space: m.Space, mark: mark{From: m.FromName, Began: m.Now().UTC()}}
 	if err := m.begin(ctx, t, from, found); err != nil {
-		return Result{}, m.reading(m.ToName, err)
+		return Result{}, m.about(m.ToName, err)
 	}
 	if err := m.copy(ctx, t); err != nil {
 		return Result{}, err
@@ -220,12 +220,12 @@ func (m *Move) move(ctx context.Context, from source, found finding) (Result, er
 	}
 	switch revision, err := m.revision(ctx, m.From); {
 	case err != nil:
-		return Result{}, m.reading(m.FromName, err)
+		return Result{}, m.about(m.FromName, err)
 	case revision != from.revision:
 		return Result{}, iam.Conflictf("somebody wrote to %s while it was moved (revision %d, then %d): stop all gateways that use it, and move again", m.FromName, from.revision, revision)
 	}
 	if err := t.finish(ctx); err != nil {
-		return Result{}, m.reading(m.ToName, err)
+		return Result{}, m.about(m.ToName, err)
 	}
 	result.Written = t.written
 	return result, nil

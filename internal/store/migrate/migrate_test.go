@@ -419,6 +419,26 @@ func TestTwoAtOnce(t *testing.T) {
 	}
 }
 
+// TestTakenMeanwhile: a gateway that begins between the look at an empty target and the first write keeps
+// its directory, and the move says that it wrote nothing.
+func TestTakenMeanwhile(t *testing.T) {
+	from, to := openEmbedded(t), openRedis(t)
+	fill(t, from, 10)
+	m := between(from, to)
+	m.To = &failing{Advancer: to, meanwhile: func(operation string) {
+		if operation == "advance" {
+			commit(t, to, put(identity, "a new one"))
+		}
+	}}
+	_, err := Run(t.Context(), m)
+	if _, begun := errors.AsType[*UnfinishedError](err); begun || !errors.Is(err, errTaken) {
+		t.Errorf("%v", err)
+	}
+	if found := contents(t, to, "acme"); len(found) != 1 || string(found[identity].Value) != "a new one" {
+		t.Errorf("there are %d records", len(found))
+	}
+}
+
 // TestRace: many moves and a gateway that starts, all at the same moment and into the same Redis. There is
 // one directory in the end, either the moved one or the new one.
 func TestRace(t *testing.T) {
@@ -437,8 +457,9 @@ func TestRace(t *testing.T) {
 	all.Go(func() {
 		gateway.Commit(t.Context(), store.Write{Key: identity, Value: []byte("a new one"), Expect: store.Absent()})
 	})
-	for _, to := range targets {
-		all.Go(func() { Run(t.Context(), between(from, to)) })
+	errs := make([]error, len(targets))
+	for i, to := range targets {
+		all.Go(func() { _, errs[i] = Run(t.Context(), between(from, to)) })
 	}
 	all.Wait()
 	got, err := gateway.Get(t.Context(), identity)
@@ -455,6 +476,11 @@ func TestRace(t *testing.T) {
 	default:
 		if found := contents(t, gateway, "acme"); len(found) != 1 || iam.KindOf(err) != iam.KindConflict {
 			t.Errorf("beside a new directory there are %d records; %v", len(found)-1, err)
+		}
+		for _, err := range errs {
+			if _, begun := errors.AsType[*UnfinishedError](err); begun || err == nil {
+				t.Errorf("with a new directory there, a move says %v", err)
+			}
 		}
 	}
 }

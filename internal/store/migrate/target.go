@@ -31,12 +31,19 @@ type target struct {
 	written int
 }
 
-var errOther = iam.Conflictf("somebody else writes there: another `iam migrate`, or a gateway. Stop it, and move again")
+var (
+	errOther = iam.Conflictf("somebody else writes there: another `iam migrate`, or a gateway. Stop it, and move again")
+	errTaken = iam.Conflictf("somebody else began there at the same moment, another `iam migrate` or a gateway, and nothing was written over it")
+)
 
-// begin writes the mark, and first with it, where neither is.
+// begin writes the mark, and first with it, where neither is; errTaken if one is there by now.
 func (t *target) begin(ctx context.Context, first store.Write) error {
 	t.written++
-	return t.commit(ctx, store.Absent(), first)
+	err := t.commit(ctx, store.Absent(), first)
+	if errors.Is(err, store.ErrConflict) {
+		return errTaken
+	}
+	return err
 }
 
 // takeOver makes the mark of an earlier move ours: whoever wrote it, and still runs, stops.
@@ -98,7 +105,7 @@ func (t *target) finish(ctx context.Context) error {
 func (t *target) next(ctx context.Context, writes ...store.Write) error {
 	revision, err := t.store.Commit(ctx, writes...)
 	if errors.Is(err, store.ErrConflict) {
-		return errOther
+		return fmt.Errorf("%w: %w", errOther, err)
 	}
 	if err != nil {
 		return fmt.Errorf("%w; what was written stays, and moving again goes on", err)
