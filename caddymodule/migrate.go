@@ -49,9 +49,9 @@ Exit codes: 0 all is moved, and the same on both sides; 1 refused, and nothing w
 and goes on when it is run again.
 `,
 	}
-	from := c.Flags().String("from", "", "The configuration with the store as it is now")
-	to := c.Flags().String("to", "", "The configuration with the store to move to")
-	adapter := c.Flags().String("adapter", "", "What the configurations are written in, as for `run`")
+	from := c.Flags().String("from", "", "The `CONFIG` with the store as it is now")
+	to := c.Flags().String("to", "", "The `CONFIG` with the store to move to")
+	adapter := c.Flags().String("adapter", "", "The `NAME` of what both are written in, as for the command run")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if *from == "" || *to == "" {
 			return errors.New("--from and --to are both needed: the configuration as it is now, and the one to move to")

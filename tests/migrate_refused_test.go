@@ -34,7 +34,6 @@ func TestMigrateRefuses(t *testing.T) {
 
 	file := config{}
 	redis := withKey(config{store: "redis redis://" + server.Addr() + login})
-	silent := newSilentListener(t)
 	at := func(c config, store string) config {
 		c.store = store
 		return c
@@ -60,7 +59,6 @@ func TestMigrateRefuses(t *testing.T) {
 		{"with another master key", file, at(config{global: "master_key AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="}, redis.store), []string{"--to", "master key is not the one"}},
 		{"from with another master key", config{global: "master_key AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="}, redis, []string{"--from", "master key is not the one"}},
 		{"nobody listens", file, at(redis, "redis redis://:store-canary@127.0.0.1:1"), []string{"--to", "127.0.0.1:1", "cannot be used"}},
-		{"nobody answers", file, at(redis, "redis redis://:store-canary@"+silent), []string{"--to", silent, "cannot be used"}},
 		{"a wrong password", file, at(redis, "redis redis://gateway:store-canary2@"+server.Addr()), []string{"--to", "does not let this gateway in"}},
 		{"another directory", file, at(redis, "redis redis://"+server.Addr()+others), []string{"another directory", "prefix"}},
 		{"an empty server", redis, at(withKey(file), "embedded ./new"), []string{"--from", "no directory of the organization acme"}},
