@@ -227,21 +227,14 @@ func setDefault(s *string, value string) {
 // the store one that a later change of directory does not move.
 func (a *App) expand() error {
 	replacer := caddy.NewReplacer()
-	for _, field := range slices.Concat(a.signInValues(), a.Store.values(), []namedValue{
-		{"organization", &a.Organization},
-		{"formerly", &a.Formerly},
+	err := expandAll(replacer, slices.Concat(a.signInValues(), a.storeValues(), []namedValue{
 		{"access_token issuer", &a.AccessToken.Issuer},
-		{"master_key", &a.MasterKey},
-		{"master_key_file", &a.MasterKeyFile},
 		{"directory wandb", &a.Directory.URL},
 		{"directory wandb api_key", &a.Directory.APIKey},
 		{"directory wandb tls_ca", &a.Directory.TLSCA},
-	}) {
-		value, err := replacer.ReplaceOrErr(*field.value, true, true)
-		if err != nil {
-			return fmt.Errorf("wandb_gateway: %s: %w; set the variable, or write the value", field.name, err)
-		}
-		*field.value = value
+	}))
+	if err != nil {
+		return err
 	}
 	for _, issuer := range a.JWTIssuers {
 		if issuer == nil { // JSON's null
@@ -254,19 +247,47 @@ func (a *App) expand() error {
 	return a.Store.absolute()
 }
 
+// storeValues are the values that say which store is opened, for whom and with which key.
+func (a *App) storeValues() []namedValue {
+	return append(a.Store.values(), []namedValue{
+		{"organization", &a.Organization},
+		{"formerly", &a.Formerly},
+		{"master_key", &a.MasterKey},
+		{"master_key_file", &a.MasterKeyFile},
+	}...)
+}
+
+func expandAll(replacer *caddy.Replacer, fields []namedValue) error {
+	for _, field := range fields {
+		value, err := replacer.ReplaceOrErr(*field.value, true, true)
+		if err != nil {
+			return fmt.Errorf("wandb_gateway: %s: %w; set the variable, or write the value", field.name, err)
+		}
+		*field.value = value
+	}
+	return nil
+}
+
 // check refuses settings that are wrong or contradict each other.
 func (a *App) check() error {
 	return cmp.Or(
-		checkOrganization(a.Organization),
-		checkOrganization(a.space()),
+		a.checkStore(),
 		checkOneOf("enforcement", a.Enforcement, "enforce", "shadow"),
 		checkStaleLimit("stale_limit", time.Duration(a.StaleLimit)),
 		checkCacheSize(a.CacheSize),
+		a.Directory.check(),
+		a.checkFederation(),
+	)
+}
+
+// checkStore is check for what says which store is opened, for whom and with which key.
+func (a *App) checkStore() error {
+	return cmp.Or(
+		checkOrganization(a.Organization),
+		checkOrganization(a.space()),
 		a.Store.check(),
 		a.checkOneMasterKey(),
 		a.checkMasterKeyText(),
-		a.Directory.check(),
-		a.checkFederation(),
 	)
 }
 

@@ -29,6 +29,7 @@ Administers the directory of a running gateway, through Caddy's admin endpoint.
 	iam import FILE                      read a directory file; importing twice changes nothing
 	iam export                           write one, without key material
 	iam backup FILE                      copy the embedded store, while the gateway runs
+	iam migrate --from CONFIG --to CONFIG   move the store to another backend, while no gateway runs
 	iam user|team|project|service-account|role create|list|get|set|delete [NAME]
 	iam key create --owner NAME --name LABEL   prints the new key, alone, once
 	iam key list [--owner NAME]
@@ -211,7 +212,7 @@ func buildIAM(root *cobra.Command) {
 		}
 		noun.AddCommand(v.command())
 	}
-	root.AddCommand(importCommand(), exportCommand(), backupCommand(), explainCommand(), doctorCommand())
+	root.AddCommand(importCommand(), exportCommand(), backupCommand(), migrateCommand(), explainCommand(), doctorCommand())
 }
 
 // helpOrUnknown is what `iam` and its nouns do without one of their commands: cobra's own answer to an

@@ -129,13 +129,15 @@ func masterKey(a *App) (keys.MasterKey, error) {
 		return keys.MasterKey{}, &iam.Error{Kind: iam.KindInvalid, Reason: "no_master_key",
 			Message: "store redis needs a master key, the same for all gateways that share it: set WANDB_GATEWAY_MASTER_KEY, or `master_key_file PATH`, to base64 of 32 random bytes, such as `openssl rand -base64 32` prints"}
 	}
-	path := filepath.Join(a.Store.Path, "master.key")
-	key, created, err := keys.LoadOrCreateMasterKey(path)
+	key, created, err := keys.LoadOrCreateMasterKey(a.ownMasterKeyFile())
 	if created {
-		a.logger.Warn("made a new master key: keep a copy, for the records cannot be read without it", zap.String("file", path))
+		a.logger.Warn("made a new master key: keep a copy, for the records cannot be read without it", zap.String("file", a.ownMasterKeyFile()))
 	}
 	return key, err
 }
+
+// ownMasterKeyFile is where an embedded store has a master key that nothing else names.
+func (a *App) ownMasterKeyFile() string { return filepath.Join(a.Store.Path, "master.key") }
 
 // masterKeyText is the key that stands in the configuration or, without one, in its variable.
 func (a *App) masterKeyText() string {
@@ -145,10 +147,14 @@ func (a *App) masterKeyText() string {
 	return a.MasterKey
 }
 
+// masterKeyPath is the key of the record by which the master key is checked. It also tells directories
+// apart: two were never sealed to the same bytes.
+func masterKeyPath(space string) string { return space + "/master_key_check" }
+
 // checkMasterKey refuses a key that is not the one with which the store was filled: with another
 // key every API key would be unknown, which looks like an attack on everybody at once.
 func (s *state) checkMasterKey(ctx context.Context, space string) error {
-	path := space + "/master_key_check"
+	path := masterKeyPath(space)
 	record, err := s.store.Get(ctx, path)
 	if errors.Is(err, store.ErrNotFound) {
 		record, err = s.recordMasterKey(ctx, path)
@@ -156,15 +162,20 @@ func (s *state) checkMasterKey(ctx context.Context, space string) error {
 	if err != nil {
 		return err
 	}
-	sealed, err := base64.StdEncoding.DecodeString(string(record.Value))
-	if err == nil {
-		_, err = s.keys.Open(sealed, path)
-	}
-	if err != nil {
+	if err := opensCheck(s.keys, record); err != nil {
 		return &iam.Error{Kind: iam.KindInvalid, Reason: "wrong_master_key", Err: err,
 			Message: "the master key is not the one with which this store was filled; start with that key, or with a store of its own"}
 	}
 	return nil
+}
+
+// opensCheck reports why a master key is not the one with which the record was written.
+func opensCheck(master keys.MasterKey, record store.Record) error {
+	sealed, err := base64.StdEncoding.DecodeString(string(record.Value))
+	if err == nil {
+		_, err = master.Open(sealed, record.Key)
+	}
+	return err
 }
 
 // recordMasterKey records the check, and returns what stands there now: another gateway may have been

@@ -26,6 +26,7 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/login/ldap"
 	"github.com/wandb-gateway/wandb-gateway/internal/login/oidc"
 	"github.com/wandb-gateway/wandb-gateway/internal/session"
+	"github.com/wandb-gateway/wandb-gateway/internal/store/migrate"
 	"github.com/wandb-gateway/wandb-gateway/internal/vault"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb/upstream"
@@ -74,6 +75,10 @@ func (w *services) close() {
 func wire(a *App, s *state) (_ *services, err error) {
 	ctx := context.Background()
 	if err := s.checkMasterKey(ctx, a.space()); err != nil {
+		return nil, err
+	}
+	// After the master key: a move into this store writes both at once, so that one of the two is met.
+	if err := migrate.CheckFinished(ctx, s.store, a.space()); err != nil {
 		return nil, err
 	}
 	w := &services{

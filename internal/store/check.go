@@ -42,6 +42,17 @@ func CheckWrites(writes []Write) (space string, err error) {
 	return space, nil
 }
 
+// CheckAdvance returns ErrInvalid with the rule that an Advance breaks. Every backend calls it first.
+func CheckAdvance(space string, r Revision) error {
+	switch {
+	case !ValidKey(RevisionKey(space)) || Space(space) != space:
+		return fmt.Errorf("%w: %.80q is no space", ErrInvalid, space)
+	case r == 0 || r > MaxRevision:
+		return fmt.Errorf("%w: no space has revision %d", ErrInvalid, r)
+	}
+	return nil
+}
+
 func checkWrite(w Write, space string) error {
 	switch {
 	case !ValidKey(w.Key):

@@ -83,6 +83,8 @@ const (
 	MaxValueBytes = 1 << 20 // 1 MiB
 	MaxWrites     = 50_000  // in one Commit
 	MaxListed     = 10_000  // records of one List call
+
+	MaxRevision = 1 << 53 // exact in every number of every backend; no space has that many commits
 )
 
 // Store keeps records. All methods may be called at the same time from many goroutines.
@@ -110,6 +112,18 @@ type Store interface {
 
 	// Close releases what the store holds. Calls after it fail.
 	Close() error
+}
+
+// Advancer is a Store whose spaces can go on counting where another store's have ended. Both backends
+// are; it is apart from Store because only moving a space needs it.
+type Advancer interface {
+	Store
+
+	// Advance raises the revision of a space to at least r, and returns what it is then. It changes no
+	// record, and those who watch get a Gap. It is for a space that is moved here from another store:
+	// revisions are known outside, and must not come a second time with other records. After an error
+	// the outcome is unknown; doing it again does no harm.
+	Advance(ctx context.Context, space string, r Revision) (Revision, error)
 }
 
 // Space returns the space of a key: all before its first slash.

@@ -16,12 +16,14 @@ import (
 // A single commit may have more.
 const maxTogether = 10_000
 
-// commit is one Commit on its way through the writer.
+// commit is one Commit, or one Advance, on its way through the writer.
 type commit struct {
 	ctx    context.Context //nolint:containedctx // a commit lives inside one call
 	space  string
 	writes []store.Write
-	done   chan struct{}
+	// least is the revision to advance to, where there are no writes.
+	least store.Revision
+	done  chan struct{}
 	// revision and err are set before done is closed.
 	revision store.Revision
 	err      error
@@ -33,14 +35,26 @@ func (s *Store) Commit(ctx context.Context, writes ...store.Write) (store.Revisi
 	if err != nil {
 		return 0, err
 	}
-	if err := ctx.Err(); err != nil {
+	return s.await(&commit{ctx: ctx, space: space, writes: writes, done: make(chan struct{})})
+}
+
+// Advance implements store.Advancer.
+func (s *Store) Advance(ctx context.Context, space string, r store.Revision) (store.Revision, error) {
+	if err := store.CheckAdvance(space, r); err != nil {
 		return 0, err
 	}
-	c := &commit{ctx: ctx, space: space, writes: writes, done: make(chan struct{})}
+	return s.await(&commit{ctx: ctx, space: space, least: r, done: make(chan struct{})})
+}
+
+// await gives a commit to the writer and returns when it is made.
+func (s *Store) await(c *commit) (store.Revision, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
 	select {
 	case s.commits <- c:
-	case <-ctx.Done():
-		return 0, ctx.Err()
+	case <-c.ctx.Done():
+		return 0, c.ctx.Err()
 	case <-s.closing:
 		return 0, errClosed
 	}
@@ -106,7 +120,7 @@ func (s *Store) write(together []*commit) (broken error) {
 	committed := time.Now()
 	for _, c := range together {
 		if c.err == nil {
-			s.watchers.Publish(store.Change{Keys: keysOf(c.writes), Revision: c.revision, Committed: committed})
+			s.watchers.Publish(store.Change{Keys: keysOf(c.writes), Revision: c.revision, Gap: len(c.writes) == 0, Committed: committed})
 		}
 	}
 	return nil
@@ -151,6 +165,11 @@ func apply(tx *bbolt.Tx, c *commit) error {
 	if err != nil {
 		c.err = err
 		return nil
+	}
+	if len(c.writes) == 0 {
+		h.revision = max(h.revision, c.least)
+		c.revision = h.revision
+		return tx.Bucket(spacesBucket).Put([]byte(c.space), encodeHead(c.space, h))
 	}
 	h.revision++
 	for _, w := range c.writes {

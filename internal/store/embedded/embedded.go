@@ -50,7 +50,7 @@ type Store struct {
 	watchers watch.Watchers
 }
 
-var _ store.Store = (*Store)(nil)
+var _ store.Advancer = (*Store)(nil)
 
 var errClosed = errors.New("embedded store: closed")
 

@@ -123,6 +123,11 @@ func (s *Store) Commit(ctx context.Context, writes ...store.Write) (store.Revisi
 	id := newID()
 	keys := []string{s.names.head(space), s.names.records(space), s.names.index(space), s.names.done(space, id)}
 	answer, err := commitScript.Run(call, s.client, keys, s.arguments(space, id, writes)...).Text()
+	return s.made(ctx, space, answer, err)
+}
+
+// made reads the answer of a script that writes.
+func (s *Store) made(ctx context.Context, space, answer string, err error) (store.Revision, error) {
 	if err == nil && answer == "" {
 		err = errors.New("an empty answer")
 	}

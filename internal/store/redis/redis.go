@@ -94,7 +94,7 @@ type Store struct {
 	filled sync.Map // space -> struct{}
 }
 
-var _ store.Store = (*Store)(nil)
+var _ store.Advancer = (*Store)(nil)
 
 var (
 	errClosed = errors.New("redis store: closed")

@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(testing.TB) store.Store) {
 		{"counters do not lose an increment", testCounters},
 		{"commits are atomic to readers", testAtomicity},
 		{"own commits are seen at once", testReadYourWrites},
+		{"advance", testAdvance},
 		{"watch", testWatch},
 		{"watch tells when", testWatchCommitted},
 		{"watch filters by prefix", testWatchPrefix},

@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Proxy stands between a client and a server, and can be cut like a cable.
@@ -20,7 +21,8 @@ type Proxy struct {
 
 	mu    sync.Mutex
 	state proxyState
-	wake  chan struct{} // closed when state changes
+	delay time.Duration
+	wake  chan struct{} // closed when state or delay changes
 	open  map[net.Conn]struct{}
 }
 
@@ -49,18 +51,21 @@ func NewProxy(t testing.TB, target string) *Proxy {
 }
 
 // Cut resets all connections, and those that are tried from now on.
-func (p *Proxy) Cut() { p.set(refusing) }
+func (p *Proxy) Cut() { p.set(refusing, 0) }
 
 // Stall lets nothing through any more; nobody is told.
-func (p *Proxy) Stall() { p.set(stalled) }
+func (p *Proxy) Stall() { p.set(stalled, 0) }
+
+// Slow holds everything up for so long.
+func (p *Proxy) Slow(delay time.Duration) { p.set(forwarding, delay) }
 
 // Heal forwards again.
-func (p *Proxy) Heal() { p.set(forwarding) }
+func (p *Proxy) Heal() { p.set(forwarding, 0) }
 
-func (p *Proxy) set(state proxyState) {
+func (p *Proxy) set(state proxyState, delay time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.state = state
+	p.state, p.delay = state, delay
 	close(p.wake)
 	p.wake = make(chan struct{})
 	if state == refusing {
@@ -147,9 +152,15 @@ func (p *Proxy) copy(to io.Writer, from io.Reader) {
 func (p *Proxy) wait() {
 	for {
 		p.mu.Lock()
-		state, wake := p.state, p.wake
+		state, delay, wake := p.state, p.delay, p.wake
 		p.mu.Unlock()
 		if state != stalled {
+			if delay > 0 {
+				select {
+				case <-time.After(delay):
+				case <-wake:
+				}
+			}
 			return
 		}
 		<-wake
