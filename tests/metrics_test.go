@@ -114,7 +114,7 @@ func TestPropagationIsMeasured(t *testing.T) {
 	}
 	// Every gateway counts every commit once, whoever makes it.
 	fleet := []*process{a, b}
-	start := []samples{a.scrape(), b.scrape()}
+	begun := []samples{a.scrape(), b.scrape()}
 	for range 5 {
 		for _, p := range fleet {
 			p.mustIAM("key", "create", "--owner", "alice", "--name", "another")
@@ -123,8 +123,8 @@ func TestPropagationIsMeasured(t *testing.T) {
 	for i, p := range fleet {
 		p.await("the commits to be counted", 30*time.Second, func() bool {
 			now := p.scrape()
-			commits := now[storeRevision] - start[i][storeRevision]
-			counted := now[propagationCount] - start[i][propagationCount]
+			commits := now[storeRevision] - begun[i][storeRevision]
+			counted := now[propagationCount] - begun[i][propagationCount]
 			return commits >= 10 && counted == commits
 		})
 	}

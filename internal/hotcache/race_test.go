@@ -66,8 +66,8 @@ func TestNoStaleRead(t *testing.T) {
 	done.Store(true)
 	reading.Wait()
 	t.Logf("%d reads during %d commits, %d of more than one revision, %+v", reads.Load(), writers*commits, mixed.Load(), c.Stats())
-	if reads.Load() < 1000 {
-		t.Errorf("%d reads prove nothing", reads.Load())
+	if whole := reads.Load() - mixed.Load(); whole < 1000 {
+		t.Errorf("%d reads prove nothing", whole)
 	}
 }
 
@@ -128,6 +128,9 @@ func readOnce(t *testing.T, c *Cache, w, way int, atLeast int64, last *atomic.Po
 		got, err = Derived(t.Context(), v, fmt.Appendf(nil, "outer/%d", w), func(ctx context.Context, v *View) ([3]int64, error) {
 			return Derived(ctx, v, fmt.Appendf(nil, "all/%d", w), all)
 		})
+	}
+	if errors.Is(err, errRestless) { // a machine that is busy enough: it says so, and is not wrong
+		return false
 	}
 	if err != nil {
 		t.Errorf("reading: %v", err)

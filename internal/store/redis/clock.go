@@ -9,7 +9,7 @@ import (
 // serverTime is a time by the server's clock, in microseconds since 1970; 0 stands for none.
 type serverTime int64
 
-// maxServerTime is in the year 2242, and far from where arithmetic with it would overflow.
+// maxServerTime is in the year 2255, and far from where arithmetic with it would overflow.
 const maxServerTime = 1 << 53
 
 // parseServerTime reads a time as the scripts write it; 0 for what is none, as somebody else's id.
