@@ -9,6 +9,7 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/authz"
 	"github.com/wandb-gateway/wandb-gateway/gateway"
+	"github.com/wandb-gateway/wandb-gateway/internal/accounts"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/remote"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/signing"
@@ -137,6 +138,26 @@ func bounded(s string) string {
 func reportPlaces(logger *zap.Logger) func(error) {
 	return func(err error) {
 		logger.Warn("the places of ids that nobody uses any more were not deleted; the next try is in a day", zap.Error(err))
+	}
+}
+
+// reportChange logs what the SDK's administration changed, with how it was before and is now: the audit
+// event of it.
+func reportChange(logger *zap.Logger) func(accounts.Event) {
+	return func(e accounts.Event) {
+		logger.Info("directory changed",
+			zap.String("action", string(e.Action)), zap.String("reason", string(e.Reason)),
+			zap.String("principal", e.Actor.String()), zap.String("username", e.ActorName),
+			zap.String("request_id", e.RequestID), zap.String("client", e.Client.String()),
+			zap.String("team", e.Team), zap.String("subject", e.Subject),
+			zap.Any("before", e.Before), zap.Any("after", e.After))
+	}
+}
+
+// reportHandovers logs when new keys that nobody took cannot be deleted. They are sealed.
+func reportHandovers(logger *zap.Logger) func(error) {
+	return func(err error) {
+		logger.Warn("keys of new service accounts that nobody looked at were not deleted; the next try is in some minutes", zap.Error(err))
 	}
 }
 
