@@ -25,6 +25,8 @@ type Accounts interface {
 	// Answer carries out a root field that the record owns, and answers it. What the table of roots asks
 	// for was decided; what depends on more than it names, such as whose key it is, Answer decides.
 	Answer(ctx context.Context, q Question) (json.RawMessage, error)
+	// Members answers the field members of an entity of which the server answers the rest.
+	Members(ctx context.Context, who *iam.Principal, entity string, f wandb.Field) (json.RawMessage, error)
 	// Keys answers the field apiKeys of `viewer`.
 	Keys(ctx context.Context, who *iam.Principal, f wandb.Field) (json.RawMessage, error)
 }
@@ -206,6 +208,19 @@ func (x *exchange) answerViewer(root wandb.Root) (json.RawMessage, error) {
 		return keys
 	})
 	return answer, failed
+}
+
+// membersOf answers an entity's members in an answer of the server's. When nobody can tell, the request fails
+// as a whole, as with a list that cannot be filtered.
+func (x *exchange) membersOf(entity string, selected wandb.Field) json.RawMessage {
+	members, err := x.g.Accounts.Members(x.r.Context(), x.caller.Principal, entity, selected)
+	if err != nil {
+		if x.listError == nil {
+			x.listError = err
+		}
+		return json.RawMessage("null")
+	}
+	return members
 }
 
 // ownFailure ends a request whose own part failed. Who may not, and what nobody can tell, is refused like

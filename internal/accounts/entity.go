@@ -70,7 +70,7 @@ func (a *Accounts) entity(ctx context.Context, q question) (any, error) {
 	}
 	ref := iam.TeamRef{ID: iam.TeamID(facts.Entity.ID), Name: facts.Entity.Name}
 	_, isTeam := facts.Entity.ID.Team()
-	members, err := a.members(ctx, q, facts)
+	members, err := a.members(ctx, facts, q.Alone && showsKeys(q.Root))
 	if err != nil {
 		return nil, err
 	}
@@ -85,14 +85,34 @@ func (a *Accounts) entity(ctx context.Context, q question) (any, error) {
 				return "user"
 			}
 		case "members":
-			list := make([]json.RawMessage, len(members))
-			for i, m := range members {
-				list[i] = m.answer(f.Fields)
-			}
-			return list
+			return answerMembers(members, f.Fields)
 		}
 		return entityField(ref, f.Name)
 	}), nil
+}
+
+// Members implements gateway.Accounts. It shows no new key, which the answer around it could lose.
+func (a *Accounts) Members(ctx context.Context, who *iam.Principal, entity string, f wandb.Field) (json.RawMessage, error) {
+	facts, err := a.Directory.Facts(ctx, who, entity, "")
+	if err != nil {
+		return nil, err
+	}
+	if facts.Entity == nil {
+		return json.RawMessage("[]"), nil
+	}
+	members, err := a.members(ctx, facts, false)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(answerMembers(members, f.Fields))
+}
+
+func answerMembers(members []*member, fields []wandb.Field) []json.RawMessage {
+	list := make([]json.RawMessage, len(members))
+	for i, m := range members {
+		list[i] = m.answer(fields)
+	}
+	return list
 }
 
 // member is somebody's place in a team.
@@ -145,8 +165,8 @@ func (m *member) answer(fields []wandb.Field) json.RawMessage {
 }
 
 // members lists who is in a team: people by user name, then its service accounts in the order in which they
-// were made, those last of which the caller is now shown the key.
-func (a *Accounts) members(ctx context.Context, q question, facts authz.Facts) ([]*member, error) {
+// were made, those last of which the caller is shown the key now, with handOver.
+func (a *Accounts) members(ctx context.Context, facts authz.Facts, handOver bool) ([]*member, error) {
 	team, isTeam := facts.Entity.ID.Team()
 	if !isTeam {
 		return a.owner(ctx, facts.Entity.ID)
@@ -165,8 +185,8 @@ func (a *Accounts) members(ctx context.Context, q question, facts authz.Facts) (
 	if err != nil {
 		return nil, err
 	}
-	if q.Alone && showsKeys(q.Root) && authz.Decide(authz.Request{Permission: authz.TeamManage}, facts).Allowed() {
-		if err := a.handOver(ctx, q.Who, team, accounts); err != nil {
+	if handOver && authz.Decide(authz.Request{Permission: authz.TeamManage}, facts).Allowed() {
+		if err := a.handOver(ctx, facts.Principal, team, accounts); err != nil {
 			return nil, err
 		}
 	}

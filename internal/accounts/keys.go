@@ -120,8 +120,7 @@ func (a *Accounts) Keys(ctx context.Context, who *iam.Principal, f wandb.Field) 
 // maxKeys bounds how many keys of an owner are listed; `iam key list` shows all.
 const maxKeys = 1000
 
-// listKeys answers an owner's keys, never the keys themselves (KEY-2). Clients delete by the name that they
-// are shown: of several that are called alike, all but the first show their id too.
+// listKeys answers an owner's keys, never the keys themselves (KEY-2).
 func (a *Accounts) listKeys(ctx context.Context, owner iam.PrincipalRef, f wandb.Field) (json.RawMessage, error) {
 	var keys []directory.Key
 	err := a.Directory.Keys(ctx, owner, func(k directory.Key) error {
@@ -135,20 +134,32 @@ func (a *Accounts) listKeys(ctx context.Context, owner iam.PrincipalRef, f wandb
 		return nil, err
 	}
 	slices.SortFunc(keys, func(a, b directory.Key) int {
-		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
 	})
-	named := make(map[string]bool, len(keys))
-	for i := range keys {
-		if k := &keys[i]; named[k.Name] || k.Name == "" {
-			k.Name = strings.TrimSpace(k.Name + " (" + string(k.ID) + ")")
-		}
-		named[keys[i].Name] = true
-	}
 	return keyPage(keys).Select(f.Fields), nil
 }
 
+// keyPage lists keys. Clients delete by the name that they are shown: of several that are called alike, all but
+// the first show their id too.
 func keyPage(keys []directory.Key) wandb.Page[directory.Key] {
+	shown := make(map[string]directory.Key, len(keys)) // by name
+	for _, k := range keys {
+		name := k.Name
+		if _, taken := shown[name]; taken || name == "" {
+			name = strings.TrimSpace(name + " (" + string(k.ID) + ")")
+		}
+		shown[name] = k
+	}
+	names := make(map[directory.Key]string, len(keys))
+	for name, k := range shown {
+		names[k] = name
+	}
 	return wandb.Page[directory.Key]{Items: keys, Node: func(k directory.Key, fields []wandb.Field) json.RawMessage {
-		return wandb.Select(fields, func(f wandb.Field) any { return keyField(k, f.Name) })
+		return wandb.Select(fields, func(f wandb.Field) any {
+			if f.Name == "name" {
+				return names[k]
+			}
+			return keyField(k, f.Name)
+		})
 	}}
 }
