@@ -50,6 +50,9 @@ var changes = [...]string{
 	"createUser", "createTeam", "createInvite", "deleteInvite", "createServiceAccount", "generateApiKey", "deleteApiKey",
 }
 
+// administration are the changes, and what tells of everybody.
+var administration = append([]string{"users"}, changes[:]...)
+
 // administers reports whether the call has a root field that changes people, teams or keys.
 func (x *exchange) administers() bool { return slices.ContainsFunc(changes[:], x.call.HasRoot) }
 
@@ -78,7 +81,7 @@ func (x *exchange) refuseAdministration() error {
 			Message: "Projects and who may see them are recorded at the gateway under their names, which therefore cannot change. Make a project of the new name, with the visibility it is to have.",
 		})
 	}
-	for _, name := range append([]string{"users"}, changes[:]...) {
+	for _, name := range administration {
 		if x.call.HasRoot(name) {
 			return fail(&iam.Error{
 				Kind: iam.KindDenied, Reason: ReasonAdministeredHere,

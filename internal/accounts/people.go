@@ -75,7 +75,8 @@ const maxUsers = 1000
 const beforeAll = "!"
 
 // users finds people by the beginning or the end of their user name or address, in the order of their ids;
-// who bears exactly the name or has exactly the address comes first (which is whom `Api.user` returns).
+// who bears exactly the name comes first, which is whom `Api.user` returns, and who has exactly the address
+// comes alone.
 func (a *Accounts) users(ctx context.Context, q question) (any, error) {
 	query, err := q.in.text("query")
 	if err != nil {
@@ -123,6 +124,9 @@ func (a *Accounts) findUsers(ctx context.Context, query, after string, first int
 		if err == nil {
 			page.Items = append(page.Items, u)
 		}
+	}
+	if len(page.Items) > 0 && strings.Contains(query, "@") {
+		return page, nil // a whole address is somebody's own: who looks one up need not wait for all others to be read
 	}
 	err = a.Directory.Users(ctx, func(u *iam.User) error {
 		switch {
