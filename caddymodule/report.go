@@ -10,6 +10,7 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/authz"
 	"github.com/wandb-gateway/wandb-gateway/gateway"
 	"github.com/wandb-gateway/wandb-gateway/internal/accounts"
+	"github.com/wandb-gateway/wandb-gateway/internal/facts"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/remote"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/signing"
@@ -151,6 +152,24 @@ func reportChange(logger *zap.Logger) func(accounts.Event) {
 			zap.String("request_id", e.RequestID), zap.String("client", e.Client.String()),
 			zap.String("team", e.Team), zap.String("subject", e.Subject),
 			zap.Any("before", e.Before), zap.Any("after", e.After))
+	}
+}
+
+// reportProject logs what passed through the gateway and changed the record of a project.
+func reportProject(logger *zap.Logger) func(facts.ProjectChange) {
+	return func(c facts.ProjectChange) {
+		action := "project:update"
+		if c.Before == nil {
+			action = "project:create"
+		}
+		who := c.Who
+		if who == nil {
+			who = new(iam.Principal)
+		}
+		logger.Info("directory changed", zap.String("action", action),
+			zap.String("principal", who.Ref.String()), zap.String("username", who.Username),
+			zap.String("team", c.Entity), zap.String("subject", bounded(c.After.Name)),
+			zap.Any("before", c.Before), zap.Any("after", c.After))
 	}
 }
 

@@ -106,7 +106,7 @@ func wire(a *App, s *state) (_ *services, err error) {
 	if err := w.wireSignIn(a, s); err != nil {
 		return nil, err
 	}
-	local := facts.NewLocal(w.directory, s.cache, w.tokens, holder{w.directory, w.sessions})
+	local := facts.NewLocal(w.directory, s.cache, w.tokens, holder{w.directory, w.sessions}, reportProject(a.logger))
 	w.facts = local
 	administered, err := accounts.New(accounts.Config{Directory: w.directory, Master: s.keys, Report: reportChange(a.logger)})
 	if err != nil {

@@ -85,7 +85,7 @@ func (x *exchange) refuseAdministration() error {
 		if x.call.HasRoot(name) {
 			return fail(&iam.Error{
 				Kind: iam.KindDenied, Reason: ReasonAdministeredHere,
-				Message: "People, teams and API keys of " + p.Username + " are not the W&B server's to change or to tell, which is the record of everybody else. An administrator does it with `wandb-gateway iam user|team|service-account|key`.",
+				Message: "People and teams are recorded at the W&B server, which does not know " + p.Username + ": the gateway alone does. Send " + name + " with a key of the server's own. An administrator keeps the gateway's service accounts and their keys with `wandb-gateway iam service-account|key`.",
 			})
 		}
 	}

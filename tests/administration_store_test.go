@@ -61,10 +61,14 @@ func TestAdministrationOnTwoGateways(t *testing.T) {
 	before := one.exportedDirectory(t)
 	server.SetError("LOADING Redis is loading the dataset in memory")
 	for name, ask := range map[string]func() answer{
-		"user":    func() answer { return one.graphQL(rootKey, docCreateUser, given{"email": "late@acme.test"}, nil) },
-		"team":    func() answer { return one.graphQL(rootKey, docCreateTeam, given{"teamName": "late"}, nil) },
-		"invite":  func() answer { return one.graphQL(aliceKey, docInvite, given{"entity": "vision", "username": "mallory"}, nil) },
-		"account": func() answer { return one.graphQL(aliceKey, docAccount, given{"entity": "vision", "description": "late"}, nil) },
+		"user": func() answer { return one.graphQL(rootKey, docCreateUser, given{"email": "late@acme.test"}, nil) },
+		"team": func() answer { return one.graphQL(rootKey, docCreateTeam, given{"teamName": "late"}, nil) },
+		"invite": func() answer {
+			return one.graphQL(aliceKey, docInvite, given{"entity": "vision", "username": "mallory"}, nil)
+		},
+		"account": func() answer {
+			return one.graphQL(aliceKey, docAccount, given{"entity": "vision", "description": "late"}, nil)
+		},
 		"key":     func() answer { return one.graphQL(victorKey, docKey, given{"description": "late"}, nil) },
 		"users":   func() answer { return one.graphQL(rootKey, docUsers, given{"query": "late"}, nil) },
 		"members": func() answer { return one.graphQL(aliceKey, docTeam, given{"name": "vision"}, nil) },

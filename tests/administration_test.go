@@ -30,6 +30,7 @@ const (
 	docAccount    = "mutation CreateServiceAccount($entity: String!, $description: String!) {\n  result: createServiceAccount(\n    input: {description: $description, entityName: $entity}\n  ) {\n    user {\n      id\n    }\n  }\n}"
 	docKey        = "mutation GenerateApiKey($description: String) {\n  result: generateApiKey(input: {description: $description}) {\n    apiKey {\n      ...ApiKeyFragment\n    }\n  }\n}\n\nfragment ApiKeyFragment on ApiKey {\n  id\n  name\n  description\n}"
 	docDeleteKey  = "mutation DeleteApiKey($id: String!) {\n  result: deleteApiKey(input: {id: $id}) {\n    success\n  }\n}"
+	docProject    = "mutation CreateProject($input: UpsertModelInput!) {\n  result: upsertModel(input: $input) {\n    project {\n      ...CreatedProjectFragment\n    }\n    model {\n      ...CreatedProjectFragment\n    }\n    inserted\n  }\n}\n\nfragment CreatedProjectFragment on Project {\n  id\n  name\n  entityName\n  description\n  access\n  views\n}"
 
 	docOldAccount = "mutation CreateServiceAccount($entityName: String!, $description: String!) {\n  createServiceAccount(\n    input: {description: $description, entityName: $entityName}\n  ) {\n    user {\n      id\n    }\n  }\n}\n"
 	docOldTeam    = "query Entity($name: String!) {\n  entity(name: $name) {\n    id\n    name\n    available\n    photoUrl\n    readOnly\n    readOnlyAdmin\n    isTeam\n    privateOnly\n    storageBytes\n    codeSavingEnabled\n    defaultAccess\n    isPaid\n    members {\n      id\n      admin\n      pending\n      email\n      username\n      name\n      photoUrl\n      accountType\n      apiKey\n    }\n  }\n}\n"
@@ -519,6 +520,10 @@ func TestAdministrationAudit(t *testing.T) {
 	secret := secretKey.FindString(made.body)
 	a.graphQL(victorKey, docDeleteKey, given{"id": keyIDs(t, a.graphQL(victorKey, docViewer, nil, nil))[1]}, nil)
 	a.graphQL(malloryKey, docInvite, given{"entity": "vision", "username": "mallory"}, nil) // refused
+	a.upstream.saysJSON(`{"data":{"result":{"project":{"id":"x","name":"made","entityName":"vision"},"model":null,"inserted":true}}}`)
+	for _, access := range []any{nil, "PRIVATE", "USER_READ"} {
+		a.graphQL(aliceKey, docProject, given{"input": given{"name": "made", "entityName": "vision", "access": access}}, nil)
+	}
 
 	var got []string
 	for line := range strings.Lines(a.logs.String()) {
@@ -530,11 +535,14 @@ func TestAdministrationAudit(t *testing.T) {
 		if json.Unmarshal([]byte(line), &e) != nil || e.Msg != "directory changed" {
 			continue
 		}
+		if strings.HasPrefix(e.Action, "project:") {
+			e.RequestID, e.Client = "?", "127.0.0.1" // recorded with the answer, not with the request
+		}
 		if e.RequestID == "" || e.Client != "127.0.0.1" || !strings.HasPrefix(e.Principal, "user:usr_") {
 			t.Errorf("event %s", line)
 		}
 		what := func(record map[string]any) any {
-			for _, name := range []string{"username", "role", "name"} {
+			for _, name := range []string{"username", "role", "visibility", "name"} {
 				if record[name] != nil {
 					return record[name]
 				}
@@ -553,6 +561,8 @@ func TestAdministrationAudit(t *testing.T) {
 		`team:delete_service_account by alice (team_admin) team "vision": bot -> <nil>`,
 		`user:create_api_key by victor (self) team "": <nil> -> laptop`,
 		`user:delete_api_key by victor (self) team "": laptop -> <nil>`,
+		`project:create by alice () team "vision": <nil> -> team`,
+		`project:update by alice () team "vision": team -> public`,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("the log holds\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -599,6 +609,14 @@ func TestAdministrationInShadow(t *testing.T) {
 	}
 	if after := a.exportedDirectory(t); after != before {
 		t.Errorf("the directory was\n%s\nand is\n%s", before, after)
+	}
+	// Whoever shadow lets pass may make a project at the server; it is recorded, as nobody's.
+	a.upstream.saysJSON(`{"data":{"result":{"project":{"id":"x","name":"made","entityName":"vision"},"model":null,"inserted":true}}}`)
+	if got := a.graphQL("local-ffffffffffffffffffffffffffffffffffffffff", docProject, given{"input": given{"name": "made", "entityName": "vision"}}, nil); got.status != http.StatusOK {
+		t.Errorf("answered %d %s", got.status, got.body)
+	}
+	if list := a.mustIAM("project", "list", "vision"); !strings.Contains(list, "made") {
+		t.Errorf("the projects are %s", list)
 	}
 }
 

@@ -112,22 +112,22 @@ func payload(q question, name string, value func([]wandb.Field) any) any {
 // success is the payload of what deletes.
 func success(q question) any { return payload(q, "success", func([]wandb.Field) any { return true }) }
 
-// decide asks the rules about one of the organization's teams, or about the organization if team is "".
-func (a *Accounts) decide(ctx context.Context, who *iam.Principal, p authz.Permission, team string) error {
+// decide asks the rules about one of the organization's teams, or about the organization if team is "". It
+// returns the reason for allowing, or the refusal.
+func (a *Accounts) decide(ctx context.Context, who *iam.Principal, p authz.Permission, team string) (iam.Reason, error) {
 	facts, err := a.Directory.Facts(ctx, who, team, "")
 	if err != nil {
-		return err
+		return "", err
 	}
 	return verdict(p, facts, team)
 }
 
-// verdict is nil or the refusal.
-func verdict(p authz.Permission, facts authz.Facts, team string) error {
+func verdict(p authz.Permission, facts authz.Facts, team string) (iam.Reason, error) {
 	d := authz.Decide(authz.Request{Permission: p}, facts)
 	if d.Allowed() {
-		return nil
+		return d.Reason, nil
 	}
-	return authz.Refuse(d, facts, authz.Names{Entity: team})
+	return "", authz.Refuse(d, facts, authz.Names{Entity: team})
 }
 
 // team finds the team that a request names.

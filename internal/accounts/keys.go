@@ -26,6 +26,9 @@ func (a *Accounts) generateKey(ctx context.Context, q question) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := a.roomForKey(ctx, q.Who.Ref); err != nil {
+		return nil, err
+	}
 	secret, c, err := a.Directory.MintKey(ctx, q.Who.Ref, cmp.Or(label, unnamed))
 	if err != nil {
 		return nil, err
@@ -39,6 +42,21 @@ func (a *Accounts) generateKey(ctx context.Context, q question) (any, error) {
 			return keyField(*c.After, f.Name)
 		})
 	}), nil
+}
+
+// roomForKey bounds the keys that somebody makes by themselves to those that are listed.
+func (a *Accounts) roomForKey(ctx context.Context, owner iam.PrincipalRef) error {
+	n := 0
+	err := a.Directory.Keys(ctx, owner, func(directory.Key) error {
+		if n++; n == maxKeys {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		return iam.Conflictf("you have %d API keys, and may have no more: delete those that are not used", maxKeys)
+	}
+	return err
 }
 
 func keyField(k directory.Key, field string) any {
@@ -83,7 +101,7 @@ func (a *Accounts) deleteKey(ctx context.Context, q question) (any, error) {
 		return nil, err
 	}
 	if owner != q.Who.Ref {
-		if err := a.mayDeleteKeysOf(ctx, q.Who, owner); err != nil {
+		if q.Reason, err = a.mayDeleteKeysOf(ctx, q.Who, owner); err != nil {
 			return nil, err
 		}
 	}
@@ -97,19 +115,23 @@ func (a *Accounts) deleteKey(ctx context.Context, q question) (any, error) {
 
 // mayDeleteKeysOf: the organization's admins may, and of a team's service account the team's. Whether there is
 // such a key is told to nobody else.
-func (a *Accounts) mayDeleteKeysOf(ctx context.Context, who *iam.Principal, owner iam.PrincipalRef) error {
-	refused := a.decide(ctx, who, authz.OrganizationManage, "")
+func (a *Accounts) mayDeleteKeysOf(ctx context.Context, who *iam.Principal, owner iam.PrincipalRef) (iam.Reason, error) {
+	reason, refused := a.decide(ctx, who, authz.OrganizationManage, "")
 	if iam.KindOf(refused) != iam.KindDenied || owner.Kind != iam.KindServiceAccount {
-		return refused
+		return reason, refused
 	}
 	p, err := a.Directory.Principal(ctx, owner)
-	if err != nil || p.Scope.ID == "" {
-		return refused
+	switch {
+	case iam.KindOf(err) == iam.KindUnavailable:
+		return "", err
+	case err != nil || p.Scope.ID == "":
+		return "", refused
 	}
-	if err := a.decide(ctx, who, authz.TeamManage, p.Scope.Name); iam.KindOf(err) != iam.KindDenied {
-		return err
+	reason, err = a.decide(ctx, who, authz.TeamManage, p.Scope.Name)
+	if iam.KindOf(err) == iam.KindDenied {
+		return "", refused
 	}
-	return refused
+	return reason, err
 }
 
 // Keys implements gateway.Accounts.

@@ -96,7 +96,12 @@ func (a *Accounts) users(ctx context.Context, q question) (any, error) {
 	}
 	listed := lister{a: a, ctx: ctx}
 	// An organization's service account looks users up, and administers no keys (SA-18).
-	listed.keys = a.decide(ctx, q.Who, authz.OrganizationManage, "") == nil
+	switch _, err := a.decide(ctx, q.Who, authz.OrganizationManage, ""); {
+	case err == nil:
+		listed.keys = true
+	case iam.KindOf(err) != iam.KindDenied:
+		return nil, err
+	}
 	page.Node = listed.answer
 	answer := page.Select(q.Root.Fields)
 	return answer, listed.err

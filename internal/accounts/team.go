@@ -55,7 +55,8 @@ func (a *Accounts) mayEnterNewTeam(ctx context.Context, who *iam.Principal, name
 		return err
 	}
 	facts.Entity = &iam.Entity{ID: iam.NewTeamID().Entity(), Name: name}
-	return verdict(authz.TeamJoin, facts, name)
+	_, err = verdict(authz.TeamJoin, facts, name)
+	return err
 }
 
 // person finds somebody by user name or by address.
@@ -100,7 +101,7 @@ func (a *Accounts) createInvite(ctx context.Context, q question) (any, error) {
 		return nil, err
 	}
 	if user.Ref() == q.Who.Ref {
-		if err := a.decide(ctx, q.Who, authz.TeamJoin, team.Name); err != nil {
+		if q.Reason, err = a.decide(ctx, q.Who, authz.TeamJoin, team.Name); err != nil {
 			return nil, err
 		}
 	}
