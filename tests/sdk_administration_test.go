@@ -39,10 +39,10 @@ var sdkRoles = []struct {
 	may              []string
 }{
 	{"organization admin", sdkAliceKey, "guest-a", []string{"find user", "find users", "create user", "create admin", "create team", "create team for another",
-		"read team", "invite", "remove", "service account", "remove service account", "own keys", "create project"}},
-	{"team admin", sdkTinaKey, "guest-t@acme.test", []string{"read team", "invite", "remove", "service account", "remove service account", "own keys", "create project"}},
-	{"member", sdkMaxKey, "guest-t", []string{"read team", "own keys", "create project"}},
-	{"view-only", sdkVeraKey, "guest-t", []string{"read team", "own keys"}},
+		"read team", "invite nobody", "invite", "remove", "service account", "remove service account", "own keys", "create project"}},
+	{"team admin", sdkTinaKey, "guest-t@acme.test", []string{"read team", "invite nobody", "invite", "remove", "service account", "remove service account", "own keys", "create project"}},
+	{"member", sdkMaxKey, "guest-t", []string{"read team", "invite nobody", "own keys", "create project"}},
+	{"view-only", sdkVeraKey, "guest-t", []string{"read team", "invite nobody", "own keys"}},
 }
 
 // TestSDKAdministration: each call of the public API's administration works for those who may, in every

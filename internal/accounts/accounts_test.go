@@ -330,6 +330,25 @@ func FuzzArguments(f *testing.F) {
 	})
 }
 
+// BenchmarkTeam is a look at a team of 2000.
+func BenchmarkTeam(b *testing.B) {
+	o := newOffice(b)
+	for i := range 2000 {
+		c, err := o.Directory.AddPerson(b.Context(), fmt.Sprintf("user-%04d@acme.test", i), iam.OrganizationMember)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := o.Directory.AddMember(b.Context(), o.team, c.After.ID, iam.RoleMember); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		if _, err := o.ask("tina", "entity", map[string]any{"name": "vision"}, "id members{id admin username name email accountType apiKey}"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkUsers is a search among 100,000 people: by an exact address, and by what only few addresses end with.
 func BenchmarkUsers(b *testing.B) {
 	o := newOffice(b)

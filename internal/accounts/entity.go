@@ -171,16 +171,10 @@ func (a *Accounts) members(ctx context.Context, facts authz.Facts, handOver bool
 	if !isTeam {
 		return a.owner(ctx, facts.Entity.ID)
 	}
-	people, err := a.Directory.Members(ctx, team)
+	list, err := a.people(ctx, team)
 	if err != nil {
 		return nil, err
 	}
-	list := make([]*member, 0, len(people)+4)
-	for _, u := range people {
-		m, _ := u.Membership(team)
-		list = append(list, ofPerson(team, u, m.Role))
-	}
-	slices.SortFunc(list, func(a, b *member) int { return cmp.Compare(iam.FoldName(a.username), iam.FoldName(b.username)) })
 	accounts, err := a.accounts(ctx, team)
 	if err != nil {
 		return nil, err
@@ -196,8 +190,31 @@ func (a *Accounts) members(ctx context.Context, facts authz.Facts, handOver bool
 	return append(list, accounts...), nil
 }
 
-func ofPerson(team iam.TeamID, u *iam.User, role iam.Role) *member {
-	return &member{team: team, who: u.ID.Ref(), username: u.Username, name: u.Name, email: u.Email, role: role}
+// people are the persons in a team. They are read through the cache, for a team may have thousands.
+func (a *Accounts) people(ctx context.Context, team iam.TeamID) ([]*member, error) {
+	ids, err := a.Directory.MemberIDs(ctx, team)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]*member, 0, len(ids))
+	for _, id := range ids {
+		p, err := a.Directory.Principal(ctx, id.Ref())
+		switch {
+		case iam.KindOf(err) == iam.KindUnauthenticated: // deleted meanwhile
+			continue
+		case err != nil:
+			return nil, err
+		}
+		if m, in := p.Membership(team); in {
+			list = append(list, ofPerson(team, p, m.Role))
+		}
+	}
+	slices.SortFunc(list, func(a, b *member) int { return cmp.Compare(iam.FoldName(a.username), iam.FoldName(b.username)) })
+	return list, nil
+}
+
+func ofPerson(team iam.TeamID, p *iam.Principal, role iam.Role) *member {
+	return &member{team: team, who: p.Ref, username: p.Username, name: p.Name, email: p.Email, role: role}
 }
 
 // owner is the person of a personal entity.
@@ -206,11 +223,14 @@ func (a *Accounts) owner(ctx context.Context, id iam.EntityID) ([]*member, error
 	if !ok {
 		return nil, nil
 	}
-	u, err := a.Directory.User(ctx, user)
-	if err != nil {
+	p, err := a.Directory.Principal(ctx, user.Ref())
+	switch {
+	case iam.KindOf(err) == iam.KindUnauthenticated: // deleted meanwhile
+		return nil, nil
+	case err != nil:
 		return nil, err
 	}
-	return []*member{ofPerson(iam.TeamID(id), u, iam.RoleAdmin)}, nil
+	return []*member{ofPerson(iam.TeamID(id), p, iam.RoleAdmin)}, nil
 }
 
 // accounts are the team's own service accounts. The organization's work in every team and are no team's.

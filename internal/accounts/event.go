@@ -51,7 +51,7 @@ func (q question) report(a *Accounts, e Event) {
 	a.Report(e)
 }
 
-// before and after keep a nil record from becoming a value that is not nil.
+// record keeps a record that is not there from becoming a value that is not nil.
 func record[T any](r *T) any {
 	if r == nil {
 		return nil

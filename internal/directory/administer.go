@@ -48,6 +48,18 @@ func (d *Directory) AddMember(ctx context.Context, team iam.TeamID, user iam.Use
 	return c, err
 }
 
+// MemberIDs returns the ids of the people in a team, for those that read the people themselves through the
+// cache. Whoever leaves at the same moment may still be among them.
+func (d *Directory) MemberIDs(ctx context.Context, team iam.TeamID) ([]iam.UserID, error) {
+	prefix := d.names.membersOf(team)
+	keys, err := d.reading(ctx).list(prefix)
+	ids := make([]iam.UserID, len(keys))
+	for i, key := range keys {
+		ids[i] = iam.UserID(key[len(prefix):])
+	}
+	return ids, err
+}
+
 // NewAccountWithKey describes a service account of a team that is made together with its first key.
 type NewAccountWithKey struct {
 	Team iam.TeamID

@@ -55,6 +55,12 @@ with step("invite"):
     assert api.team(TEAM).invite(GUEST)
     assert member(GUEST.split("@")[0])[0].admin is False
 
+with step("invite nobody"):
+    try:
+        assert not api.team(TEAM).invite("nobody-here")
+    except Exception as error:
+        assert "no user" in str(error) or "403" in str(error), error
+
 with step("remove"):
     assert member(GUEST.split("@")[0])[0].delete()
     assert not member(GUEST.split("@")[0])
