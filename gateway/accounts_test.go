@@ -126,6 +126,9 @@ func TestOwnPartsOfQueries(t *testing.T) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 	r.err = iam.Unavailable("the store is away", nil)
+	if w := s.graphQL("alice-key", `{ viewer { username apiKeys { edges { node { id } } } } }`, `{}`); w.Body.String() != `{"data":{"viewer":{"username":"alice","apiKeys":null}}}` {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
 	for _, query := range []string{both, rest} {
 		w := s.graphQL("alice-key", query, `{}`)
 		if w.Code != 503 || w.Header().Get("Retry-After") == "" {
