@@ -146,6 +146,10 @@ func reportPlaces(logger *zap.Logger) func(error) {
 // event of it.
 func reportChange(logger *zap.Logger) func(accounts.Event) {
 	return func(e accounts.Event) {
+		if e.Vague {
+			logger.Warn("the name of a service account does not say what it is for; one like ci-model-training tells whoever finds it here",
+				zap.String("team", e.Team), zap.String("subject", e.Subject), zap.String("username", e.ActorName))
+		}
 		logger.Info("directory changed",
 			zap.String("action", string(e.Action)), zap.String("reason", string(e.Reason)),
 			zap.String("principal", e.Actor.String()), zap.String("username", e.ActorName),

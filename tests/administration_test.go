@@ -567,6 +567,15 @@ func TestAdministrationAudit(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("the log holds\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
+	if !strings.Contains(a.logs.String(), "does not say what it is for") {
+		t.Error("nobody is warned of a service account that is called bot")
+	}
+	if out := a.mustIAM("service-account", "create", "test-sa-2", "--team", "vision"); !strings.Contains(out, "does not say what it is for") {
+		t.Errorf("the command says %q", out)
+	}
+	if out := a.mustIAM("doctor"); !strings.Contains(out, "1 of 4 have a name that does not say what they are for") || !strings.Contains(out, "test-sa-2") {
+		t.Errorf("doctor says %s", out)
+	}
 	for _, key := range []string{secret, bot.APIKey} {
 		if key == "" || strings.Contains(a.logs.String(), key) {
 			t.Errorf("the key %q is in the log, or was not made", key)

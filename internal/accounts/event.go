@@ -34,6 +34,8 @@ type Event struct {
 	RequestID string
 	// Team and Subject name whom it is about; either may be empty.
 	Team, Subject string
+	// Vague says that the name of what was made does not say what it is for (BP-5). The SDK has no place to warn.
+	Vague bool
 	// Before and After are records, nil for what was not there.
 	Before, After any
 }

@@ -231,7 +231,7 @@ func (a *Accounts) createServiceAccount(ctx context.Context, q question) (any, e
 		return nil, err
 	}
 	made := c.After.Account
-	q.report(a, Event{Action: ActionAccountCreated, Team: team.Name, Subject: made.Name, After: record(made)})
+	q.report(a, Event{Action: ActionAccountCreated, Team: team.Name, Subject: made.Name, Vague: iam.VagueName(made.Name), After: record(made)})
 	q.report(a, Event{Action: ActionKeyCreated, Team: team.Name, Subject: made.Name, After: record(c.After.Key)})
 	return payload(q, "user", func(fields []wandb.Field) any {
 		return wandb.Select(fields, func(f wandb.Field) any {
