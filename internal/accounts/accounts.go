@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/authz"
@@ -58,7 +59,7 @@ type root struct {
 	answer func(*Accounts, context.Context, question) (any, error)
 }
 
-// roots are all of them. What answers returns is selected from by its own select.
+// roots are all of them. Each selects for itself what it answers.
 var roots = map[string]root{
 	"createUser":           {input: []string{"email", "admin"}, answer: (*Accounts).createUser},
 	"createTeam":           {input: []string{"teamName", "teamAdminUserName"}, answer: (*Accounts).createTeam},
@@ -102,10 +103,14 @@ func (a *Accounts) Answer(ctx context.Context, q gateway.Question) (json.RawMess
 // payload answers what a mutation returns: an object of the named field alone; all else is null.
 func payload(q question, name string, value func([]wandb.Field) any) any {
 	return wandb.Select(q.Root.Fields, func(f wandb.Field) any {
-		if f.Name != name {
+		switch f.Name {
+		case name:
+			return value(f.Fields)
+		case "__typename":
+			return strings.ToUpper(q.Root.Name[:1]) + q.Root.Name[1:] + "Payload"
+		default:
 			return nil
 		}
-		return value(f.Fields)
 	})
 }
 

@@ -269,7 +269,7 @@ func TestSelections(t *testing.T) {
 	o := newOffice(t)
 	args := map[string]any{"email": "dave@acme.test"}
 	answer, err := o.ask("root", "createUser", args, "__typename user{username secret{x} teams{edges{node{name}}}} other clientMutationId")
-	if want := `{"__typename":null,"user":{"username":"dave","secret":null,"teams":null},"other":null,"clientMutationId":null}`; err != nil || answer != want {
+	if want := `{"__typename":"CreateUserPayload","user":{"username":"dave","secret":null,"teams":null},"other":null,"clientMutationId":null}`; err != nil || answer != want {
 		t.Errorf("%s %v", answer, err)
 	}
 	answer, err = o.ask("root", "users", map[string]any{"query": "dave"}, "edges{node{id}} edges{node{username} cursor}")
