@@ -33,6 +33,7 @@ func (a *App) doctor(ctx context.Context) ([]finding, error) {
 		checkStore(ctx, a, state),
 		{"directory", "ok", "source " + a.Directory.Source + ", organization " + a.Organization},
 		checkPeople(ctx, services.directory),
+		checkServiceAccounts(ctx, services.directory),
 		checkEnforcement(a),
 	}
 	findings = append(findings, checkIssuers(ctx, services.tokens)...)
@@ -84,8 +85,7 @@ func checkStore(ctx context.Context, a *App, s *state) finding {
 	return finding{"store", "ok", a.Store.String()}
 }
 
-// checkPeople warns of an organization that nobody can administer, and of names that say nothing
-// about what a service account is for (BP-5).
+// checkPeople warns of an organization that nobody can administer.
 func checkPeople(ctx context.Context, d *directory.Directory) finding {
 	users, admins := 0, 0
 	err := d.Users(ctx, func(u *iam.User) error {
@@ -102,6 +102,31 @@ func checkPeople(ctx context.Context, d *directory.Directory) finding {
 		return finding{"people", "warning", fmt.Sprintf("%d people, %d active organization admin: name a second one, so that the organization cannot lock itself out", users, admins)}
 	}
 	return finding{"people", "ok", fmt.Sprintf("%d people, %d active organization admins", users, admins)}
+}
+
+// maxNamed bounds the names that a finding lists.
+const maxNamed = 20
+
+// checkServiceAccounts warns of names that say nothing about what a service account is for (BP-5).
+func checkServiceAccounts(ctx context.Context, d *directory.Directory) finding {
+	accounts := 0
+	var vague []string
+	err := d.ServiceAccounts(ctx, func(s *iam.ServiceAccount) error {
+		accounts++
+		if iam.VagueName(s.Name) {
+			vague = append(vague, s.Name)
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return finding{"service accounts", "fault", err.Error()}
+	case len(vague) > 0:
+		sort.Strings(vague)
+		return finding{"service accounts", "warning", fmt.Sprintf("%d of %d have a name that does not say what they are for, such as ci-model-training does: %s",
+			len(vague), accounts, strings.Join(vague[:min(len(vague), maxNamed)], ", "))}
+	}
+	return finding{"service accounts", "ok", fmt.Sprintf("%d service accounts", accounts)}
 }
 
 func checkEnforcement(a *App) finding {

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/wandb-gateway/wandb-gateway/gateway"
+	"github.com/wandb-gateway/wandb-gateway/internal/accounts"
 	"github.com/wandb-gateway/wandb-gateway/internal/assertion"
 	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/facts"
@@ -47,6 +48,7 @@ type services struct {
 	directory *directory.Directory
 	upstream  *upstream.Directory // nil unless the W&B server is the record
 	facts     gateway.Directory
+	accounts  gateway.Accounts // nil unless the gateway's directory is the record
 	tickets   *gateway.Tickets
 	failures  *failure.Limit[netip.Prefix]
 	signing   *signing.Keys
@@ -109,16 +111,23 @@ func wire(a *App, s *state) (_ *services, err error) {
 	if err := w.wireSignIn(a, s); err != nil {
 		return nil, err
 	}
-	local := facts.NewLocal(w.directory, s.cache, w.tokens, holder{w.directory, w.sessions})
+	local := facts.NewLocal(w.directory, s.cache, w.tokens, holder{w.directory, w.sessions}, reportProject(a.logger))
 	w.facts = local
+	administered, err := accounts.New(accounts.Config{Directory: w.directory, Master: s.keys, Report: reportChange(a.logger)})
+	if err != nil {
+		return nil, err
+	}
 	if a.Directory.Source == sourceWandb {
 		if err := w.wireUpstream(a); err != nil {
 			return nil, err
 		}
 		w.facts = facts.NewWandb(local, w.upstream, a.settings.Settings)
+	} else {
+		w.accounts = administered
 	}
 	w.run(w.signing.Run, w.tokens.Run, w.sessions.Run, w.tryConnectors(a.logger),
-		func(ctx context.Context) { local.Run(ctx, reportPlaces(a.logger)) })
+		func(ctx context.Context) { local.Run(ctx, reportPlaces(a.logger)) },
+		func(ctx context.Context) { administered.Run(ctx, reportHandovers(a.logger)) })
 	return w, nil
 }
 
@@ -238,6 +247,7 @@ func newGateway(a *App, h *Handler) (*gateway.Gateway, error) {
 		ForwardUnknown:     h.UnknownRoute == "forward",
 		ServerSignIn:       a.Directory.Source == sourceWandb && credential == gateway.UpstreamPassthrough,
 		OwnIdentity:        true,
+		Accounts:           a.services.accounts,
 		ForwardTelemetry:   h.Telemetry == "forward",
 		AnonymousPublic:    a.settings.AnonymousPublicProjects,
 		Shadow:             a.Enforcement == "shadow",

@@ -25,6 +25,9 @@ func (x *exchange) answerOptions(own map[string]json.RawMessage) wandb.AnswerOpt
 	if x.g.soleJudge {
 		o.Keep = x.keep
 	}
+	if x.g.Accounts != nil && x.caller.Principal != nil {
+		o.Members = x.membersOf
+	}
 	if !x.g.ServerSignIn { // which lets reads without a credential pass: the server checks its own signature
 		o.Download = x.downloadWithTicket
 	}

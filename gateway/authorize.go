@@ -130,7 +130,7 @@ func (x *exchange) judge(a *wandb.Access) error {
 		}
 		return nil
 	}
-	return x.deny(decision, x.explain(decision, facts, resource))
+	return x.deny(decision, authz.Refuse(decision, facts, authz.Names{Entity: resource.Entity, Project: resource.Project}))
 }
 
 // plainName reports whether a project's name is one that no server takes for another's. A database that
@@ -226,24 +226,11 @@ func (x *exchange) mayView(entity, project string) (bool, error) {
 	return authz.Decide(authz.Request{Permission: authz.ProjectRead}, facts).Allowed(), nil
 }
 
-// explain turns a refusal into what the caller reads: the cause inside one's own organization, and
-// nothing at all outside it.
-func (x *exchange) explain(d authz.Decision, f authz.Facts, r wandb.Resource) *iam.Error {
-	names := authz.Names{Entity: r.Entity, Project: r.Project}
-	if p := x.caller.Principal; p != nil {
-		names.Principal, names.Kind, names.Team = p.Username, p.Ref.Kind, p.Scope.Name
-	}
-	e := &iam.Error{Kind: iam.KindDenied, Reason: d.Reason, Message: authz.Sentence(d.Reason, names)}
-	if authz.Hidden(d, f) {
-		e.Kind, e.Reason, e.Message = iam.KindNotFound, authz.ReasonNotFound, authz.Sentence(authz.ReasonNotFound, names)
-	}
-	return e
-}
-
-// deny refuses, or only reports in shadow.
+// deny refuses, or only reports in shadow. What the gateway's own record would be changed by, or tell, is
+// refused in shadow too: no other judge comes behind.
 func (x *exchange) deny(d authz.Decision, e *iam.Error) error {
 	x.event.Effect, x.event.Reason = authz.Deny, d.Reason
-	if x.g.Shadow {
+	if x.g.Shadow && !x.administersHere() {
 		x.event.Shadowed = true
 		return nil
 	}

@@ -1,9 +1,7 @@
 package gateway
 
 import (
-	"encoding/json"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
@@ -26,19 +24,26 @@ func (x *exchange) forward() error {
 	if err := x.refuseAdministration(); err != nil {
 		return err
 	}
-	own, order := x.ownRoots()
-	body, err := x.call.Body(wandb.BodyOptions{DefaultEntity: x.defaultEntity(), Drop: x.owns})
+	own := x.ownRoots()
+	if len(own) == 0 && x.administersHere() && x.call.Mutation() {
+		return writeGraphQL(x.w, wandb.EncodeAnswer(nil, nil)) // @skip leaves the change out
+	}
+	body, err := x.call.Body(wandb.BodyOptions{DefaultEntity: x.defaultEntity(), Drop: own.has})
 	if err != nil {
 		return fail(err)
 	}
+	answers, err := x.answerOwn(own, body == nil)
+	if err != nil {
+		return x.ownFailure(own, err)
+	}
 	if body == nil {
-		return writeGraphQL(x.w, wandb.EncodeAnswer(own, order)) // which needs no key of the upstream's
+		return writeGraphQL(x.w, wandb.EncodeAnswer(answers, own.order())) // which needs no key of the upstream's
 	}
 	if err := x.introduce(); err != nil {
 		return fail(err)
 	}
 	x.sendBody(body)
-	if options := x.answerOptions(own); x.call.WantsAnswer(options) {
+	if options := x.answerOptions(answers); x.call.WantsAnswer(options) {
 		err = x.observe(options)
 	} else {
 		err = x.pass(nil)
@@ -62,11 +67,6 @@ func (x *exchange) forgetAccounts() error {
 		}
 	}
 	return x.g.Directory.Learn(x.r.Context(), x.caller, []wandb.Learned{changed})
-}
-
-// administers reports whether the call has a root field that changes people, teams or keys.
-func (x *exchange) administers() bool {
-	return slices.ContainsFunc(administration[:], x.call.HasRoot)
 }
 
 // pass hands the request to what comes next; w replaces the answer's writer if not nil.
@@ -333,12 +333,6 @@ func (x *exchange) dropCredential() {
 	delete(h, "Cookie")
 }
 
-// owns reports whether the gateway answers a root field itself: what the upstream cannot know,
-// because the caller is known only here.
-func (x *exchange) owns(root wandb.Root) bool {
-	return root.Name == "viewer" && x.g.OwnIdentity && x.caller.Principal != nil && !x.upstreamSeesCaller()
-}
-
 // upstreamSeesCaller reports whether the upstream sees the caller's own credential, so that what it says
 // of "the caller" is about our caller. Shown the service key, it would answer anybody with that key's own
 // account, and make keys for it; so it would with a stored key, which may be anybody's.
@@ -348,80 +342,4 @@ func (x *exchange) upstreamSeesCaller() bool {
 		return false
 	}
 	return x.g.UpstreamCredential == UpstreamPassthrough || x.g.UpstreamCredential == UpstreamPerUser
-}
-
-// administration are the root fields that would change the record of people, teams and keys.
-var administration = [...]string{
-	"createUser", "createTeam", "createInvite", "deleteInvite", "createServiceAccount", "generateApiKey", "deleteApiKey", "users",
-}
-
-// refuseAdministration keeps the SDK's administration from the upstream where the record is here: it
-// would make a second one there.
-func (x *exchange) refuseAdministration() error {
-	p := x.caller.Principal
-	if !x.g.OwnIdentity || p == nil {
-		return nil
-	}
-	if p.FromUpstream {
-		return x.refuseForeignKeys()
-	}
-	if x.call.HasRoot("renameProject") {
-		// Its new name would stand in no record: what was closed would be open to the whole team.
-		return fail(&iam.Error{
-			Kind: iam.KindDenied, Reason: ReasonAdministeredHere,
-			Message: "Projects and who may see them are recorded at the gateway under their names, which therefore cannot change. Make a project of the new name, with the visibility it is to have.",
-		})
-	}
-	for _, name := range administration {
-		if x.call.HasRoot(name) {
-			return fail(&iam.Error{
-				Kind: iam.KindDenied, Reason: ReasonAdministeredHere,
-				Message: "People, teams and API keys are recorded at the gateway, which does not take " + name + " from the SDK. An administrator does it with `wandb-gateway iam user|team|service-account|key`.",
-			})
-		}
-	}
-	return nil
-}
-
-// refuseForeignKeys keeps a caller from making or deleting API keys of the account whose service key
-// the upstream is shown.
-func (x *exchange) refuseForeignKeys() error {
-	if x.upstreamSeesCaller() {
-		return nil
-	}
-	if x.call.HasRoot("deleteInvite") {
-		// Its team is named and its member is an id: the server may obey the id, and the key that it is
-		// shown may remove anybody from any team.
-		return fail(&iam.Error{
-			Kind: iam.KindDenied, Reason: ReasonAdministeredHere,
-			Message: "The gateway asks the W&B server with a key of its own, and cannot tell of whose team the member is whom deleteInvite would remove. Remove members at the server itself.",
-		})
-	}
-	for _, name := range [...]string{"generateApiKey", "deleteApiKey"} {
-		if x.call.HasRoot(name) {
-			return fail(&iam.Error{
-				Kind: iam.KindDenied, Reason: ReasonAdministeredHere,
-				Message: "The gateway asks the W&B server with a key of its own, for whose account " + name + " would count. Make and delete your API keys at the server itself.",
-			})
-		}
-	}
-	return nil
-}
-
-// ownRoots answers the root fields that the gateway owns, by response key and in their order.
-func (x *exchange) ownRoots() (own map[string]json.RawMessage, order []string) {
-	if !x.g.OwnIdentity || !x.call.HasRoot("viewer") {
-		return nil, nil
-	}
-	for _, root := range x.call.Roots() {
-		if !x.owns(root) {
-			continue
-		}
-		if own == nil {
-			own = make(map[string]json.RawMessage, 1)
-		}
-		own[root.ResponseKey] = answerViewer(x.caller.Principal, root.Fields)
-		order = append(order, root.ResponseKey)
-	}
-	return own, order
 }

@@ -112,6 +112,9 @@ type Config struct {
 	// OwnIdentity says that the gateway answers `viewer` itself, because the upstream does not know
 	// the caller.
 	OwnIdentity bool
+	// Accounts, if set, is the gateway's own record of people, teams and API keys, which the SDK's administration
+	// changes. nil leaves it to the upstream, and refuses it to callers whom the upstream does not know.
+	Accounts Accounts
 	// ForwardTelemetry lets /sdk/otel pass instead of answering 404.
 	ForwardTelemetry bool
 	// Shadow decides and reports, but refuses nothing that a decision or an unknown credential

@@ -21,6 +21,7 @@ const (
 	ReasonTelemetryOff        iam.Reason = "telemetry_off"
 	ReasonServerJudges        iam.Reason = "server_judges"
 	ReasonAdministeredHere    iam.Reason = "administered_here"
+	ReasonNotAlone            iam.Reason = "not_alone"
 	ReasonNotConfigured       iam.Reason = "not_configured"
 	ReasonCrossSite           iam.Reason = "cross_site"
 	// ReasonServerUnreachable: what was let through got no answer.

@@ -106,7 +106,7 @@ func TestSDKThroughGateway(t *testing.T) {
 		})
 		t.Run("a day's work", func(t *testing.T) {
 			t.Parallel()
-			testLifecycle(t, version, gateway.url, sdkAliceKey, "DRIVER_MEMBERS", "elsewhere")
+			testLifecycle(t, version, gateway.url, sdkAliceKey)
 		})
 		t.Run("offline and sync", func(t *testing.T) {
 			t.Parallel()

@@ -160,7 +160,11 @@ func (s *Service) createServiceAccount(ctx context.Context, r request) (any, err
 	if made.After.Federated() {
 		return done("service account %s created; it signs in with the assertions of %s that it names, and needs no key", r.Target, made.After.Issuer)
 	}
-	return done("service account %s created; `iam key create --owner service_account:%s --name LABEL` makes a key for it", r.Target, r.Target)
+	hint := ""
+	if iam.VagueName(r.Target) {
+		hint = ". Its name does not say what it is for: one like ci-model-training tells whoever finds it in a log"
+	}
+	return done("service account %s created; `iam key create --owner service_account:%s --name LABEL` makes a key for it%s", r.Target, r.Target, hint)
 }
 
 // claimsOf reads NAME=VALUE of every claim: nil if none was given, no claims for one that is empty.

@@ -17,6 +17,7 @@
 //	project/<entity id>/<name>            iam.Project, with invitations and project roles
 //	key/<HMAC-SHA256 of the key, hex>     the API key's id, owner, name; never the key
 //	upstream_key/<team or user id>        the owner's key of the W&B server, as package vault sealed it
+//	handover/<principal>/<team id>/<id>   a new service account's key, sealed, for who made it (handover.go)
 //	roles                                 every custom role
 //	admins                                the active admins; the guard of ORG-9
 //

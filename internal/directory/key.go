@@ -14,10 +14,10 @@ import (
 
 // Key is what is known of an API key; the key itself is not (K06).
 type Key struct {
-	ID      iam.KeyID
-	Owner   iam.PrincipalRef
-	Name    string
-	Created time.Time
+	ID      iam.KeyID        `json:"id"`
+	Owner   iam.PrincipalRef `json:"owner"`
+	Name    string           `json:"name"`
+	Created time.Time        `json:"created"`
 }
 
 // MintKey makes an API key for a principal. The secret is returned here and nowhere else. External

@@ -19,6 +19,8 @@ type names struct {
 	admins string
 	// upstream stands before an owner's id: "<space>/upstream_key/".
 	upstream string
+	// handoverAll stands before all keys that wait for whoever made them.
+	handoverAll string
 	// principal stands before a principal's id in the key of what is derived from its records. It
 	// tells settings and the organization's name apart, on which principals depend, because the cache
 	// outlives a reload of the configuration; by default it is empty, so that the id serves as key as
@@ -38,15 +40,17 @@ func newNames(space, organization string, settings authz.Settings) names {
 		principal += "impersonal/"
 	}
 	return names{
-		space:     space,
-		key:       space + "key/",
-		entity:    space + "entity/",
-		roles:     space + "roles",
-		admins:    space + "admins",
-		upstream:  space + "upstream_key/",
-		principal: principal,
-		owner:     principal + "key/",
-		target:    "target/",
+		space:    space,
+		key:      space + "key/",
+		entity:   space + "entity/",
+		roles:    space + "roles",
+		admins:   space + "admins",
+		upstream: space + "upstream_key/",
+
+		handoverAll: space + "handover/",
+		principal:   principal,
+		owner:       principal + "key/",
+		target:      "target/",
 	}
 }
 
@@ -81,6 +85,14 @@ func (n *names) invitation(who iam.PrincipalRef, project iam.ProjectID) string {
 func (n *names) keysWithID(id iam.KeyID) string { return n.space + "key_id/" + string(id) + "/" }
 func (n *names) keysOf(owner iam.PrincipalRef) string {
 	return n.space + "key_owner/" + owner.String() + "/"
+}
+
+// handover is the key of an account that waits for whoever made it.
+func (n *names) handover(to iam.PrincipalRef, team iam.TeamID, account iam.ServiceAccountID) string {
+	return n.handovers(to, team) + string(account)
+}
+func (n *names) handovers(to iam.PrincipalRef, team iam.TeamID) string {
+	return n.handoverAll + to.String() + "/" + string(team) + "/"
 }
 
 // upstreamKey is an owner's key of the W&B server. Ids of teams and of people differ by their form.

@@ -11,9 +11,9 @@ import (
 
 // Membership is a person's place in a team, for audit events.
 type Membership struct {
-	Team iam.TeamID
-	User iam.UserID
-	Role iam.Role
+	Team iam.TeamID `json:"team"`
+	User iam.UserID `json:"user"`
+	Role iam.Role   `json:"role"`
 }
 
 // TeamMember is a person and their role in a team.

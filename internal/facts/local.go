@@ -18,6 +18,15 @@ type Local struct {
 	tokens    Tokens
 	sessions  Sessions
 	places    *places
+	changed   func(ProjectChange) // may be nil
+}
+
+// ProjectChange is what passed through the gateway and changed the record of a project.
+type ProjectChange struct {
+	Who    *iam.Principal // nil for a stranger whom shadow let pass
+	Entity string
+	// Before is nil for a project that was made.
+	Before, After *iam.Project
 }
 
 // Sessions tells whose session a browser's cookie is. Its errors are those of
@@ -31,9 +40,10 @@ type Tokens interface {
 	Identify(ctx context.Context, token iam.Secret) (*iam.Principal, error)
 }
 
-// NewLocal returns the facts of a directory, above the same cache.
-func NewLocal(d *directory.Directory, cache *hotcache.Cache, tokens Tokens, sessions Sessions) *Local {
-	return &Local{directory: d, tokens: tokens, sessions: sessions, places: newPlaces(cache, d.Space())}
+// NewLocal returns the facts of a directory, above the same cache. changed, which may be nil, is told of every
+// project that is recorded or opened because of what passed.
+func NewLocal(d *directory.Directory, cache *hotcache.Cache, tokens Tokens, sessions Sessions, changed func(ProjectChange)) *Local {
+	return &Local{directory: d, tokens: tokens, sessions: sessions, places: newPlaces(cache, d.Space()), changed: changed}
 }
 
 var errUnknownKey = &iam.Error{
@@ -134,15 +144,34 @@ func (l *Local) learnProject(ctx context.Context, who gateway.Caller, fact wandb
 		visibility = iam.VisibilityFromAccess(fact.Access)
 	}
 	if known.Project == nil {
-		_, err := l.directory.RecordProject(ctx, directory.NewProject{
-			Entity: known.Entity.ID, Name: fact.Project, Visibility: visibility, Owner: who.Principal.Ref,
-		})
+		n := directory.NewProject{Entity: known.Entity.ID, Name: fact.Project, Visibility: visibility}
+		if who.Principal != nil { // shadow lets strangers pass
+			n.Owner = who.Principal.Ref
+		}
+		created, err := l.directory.RecordProject(ctx, n)
+		if !created || err != nil {
+			return err
+		}
+		made, err := l.directory.Facts(ctx, who.Principal, fact.Entity, fact.Project)
+		if err == nil && made.Project != nil {
+			l.tell(ProjectChange{Who: who.Principal, Entity: known.Entity.Name, After: made.Project})
+		}
 		return err
 	}
 	if !fact.Requested || known.Project.Visibility == visibility {
 		return nil
 	}
-	return l.directory.SetVisibility(ctx, known.Project.ID, visibility)
+	c, err := l.directory.SetProject(ctx, known.Project.ID, directory.ProjectChange{Visibility: &visibility})
+	if err == nil {
+		l.tell(ProjectChange{Who: who.Principal, Entity: known.Entity.Name, Before: c.Before, After: c.After})
+	}
+	return err
+}
+
+func (l *Local) tell(c ProjectChange) {
+	if l.changed != nil {
+		l.changed(c)
+	}
 }
 
 var _ gateway.Directory = (*Local)(nil)

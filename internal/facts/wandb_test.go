@@ -92,7 +92,7 @@ func localFacts(t testing.TB) (*directory.Directory, *facts.Local) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d, facts.NewLocal(d, cache, noTokens{}, nil)
+	return d, facts.NewLocal(d, cache, noTokens{}, nil, nil)
 }
 
 // noTokens knows no token: the server may.

@@ -124,6 +124,23 @@ func (p Problem) JSON() []byte {
 	return b
 }
 
+// GraphQL returns the answer with status 200 that says what is wrong with a request which a GraphQL server
+// would take: every root field, by response key, is null.
+func (p Problem) GraphQL(roots []string) []byte {
+	data := make(map[string]any, len(roots))
+	for _, key := range roots {
+		data[key] = nil
+	}
+	b, err := json.Marshal(struct {
+		Data   map[string]any `json:"data"`
+		Errors []graphQLError `json:"errors"`
+	}{data, []graphQLError{{Message: p.Message, Extensions: extensions{p.Code, p.Reason, p.RequestID}}}})
+	if err != nil { // only strings are inside: they always marshal
+		return []byte(`{"data":null}`)
+	}
+	return b
+}
+
 // WriteJSON answers with the problem as JSON.
 func (p Problem) WriteJSON(w http.ResponseWriter) {
 	b := p.JSON()

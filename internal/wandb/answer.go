@@ -23,6 +23,7 @@ func (c *Call) WantsAnswer(o AnswerOptions) bool {
 		o.Download != nil && m.download ||
 		o.Keep != nil && m.list != nil ||
 		o.Redact != nil && m.redact > 0 ||
+		o.Members != nil && m.members > 0 ||
 		o.Learn && (m.upserted || m.learn != "")
 }
 
@@ -137,6 +138,9 @@ func hasHeaders(nodes []*node) bool {
 
 // member walks one member of an object.
 func (a *answer) member(key string, value span, nodes []*node, up *upload) {
+	if a.o.Members != nil && a.members(key, value, nodes) {
+		return
+	}
 	var below []*node
 	deeper := false
 	for _, n := range nodes {
@@ -152,6 +156,26 @@ func (a *answer) member(key string, value span, nodes []*node, up *upload) {
 	if deeper {
 		a.value(value, below, up)
 	}
+}
+
+// members replaces the members of an entity by those of the record; false if the member is no such field.
+func (a *answer) members(key string, value span, nodes []*node) bool {
+	entity, below := "", []*node(nil)
+	for _, n := range nodes {
+		if n.key != key {
+			continue
+		}
+		if n.marks.members == 0 {
+			return false
+		}
+		entity = a.call.resolved.places[n.marks.members-1].Entity
+		below = append(below, n.fields...)
+	}
+	if entity == "" {
+		return false
+	}
+	a.edits = append(a.edits, edit{value, a.o.Members(entity, Field{Name: "members", ResponseKey: key, Fields: a.call.selected(below)})})
+	return true
 }
 
 // marked does at a field what its marks say; true if nothing of it is left.

@@ -41,6 +41,68 @@ func TestAnswerOwn(t *testing.T) {
 	}
 }
 
+// Members come from the record wherever the document reads those of an entity that it names.
+func TestAnswerMembers(t *testing.T) {
+	c := readCall(t, `query($no:Boolean!){entity(name:"vision"){m:members{username} ...F} project(entityName:"speech",name:"p"){entity{members{id}} members{username}}}
+		fragment F on Entity{m:members{role x:secret @include(if:$no)} projects{edges{node{name}}}}`, vars{"no": false})
+	members := func(entity string, f Field) json.RawMessage {
+		names := []string{entity}
+		for _, g := range f.Fields {
+			names = append(names, g.ResponseKey+"="+g.Name)
+		}
+		b, _ := json.Marshal(names)
+		return b
+	}
+	if o := (AnswerOptions{Members: members}); !c.WantsAnswer(o) || c.WantsAnswer(AnswerOptions{}) {
+		t.Error("whether the answer is looked at does not depend on Members")
+	}
+	for _, tt := range []struct{ upstream, want string }{
+		{`{"data":{"entity":{"m":[{"username":"old","role":"x"}],"projects":{"edges":[]}},"project":{"entity":{"members":null},"members":[{"username":"u"}]}}}`,
+			`{"data":{"entity":{"m":["vision","username=username","role=role"],"projects":{"edges":[]}},"project":{"entity":{"members":["speech","id=id"]},"members":[{"username":"u"}]}}}`},
+		{`{"data":{"entity":null,"project":{"entity":null}}}`, `{"data":{"entity":null,"project":{"entity":null}}}`},
+		{`{"data":{"entity":{},"project":[]}}`, `{"data":{"entity":{},"project":[]}}`},
+		{`{"data":{"entity":{"\u006d":"sesame"}}}`, `{"data":{"entity":{"\u006d":["vision","username=username","role=role"]}}}`},
+	} {
+		if got, _ := answer1(t, c, tt.upstream, AnswerOptions{Members: members}); got != tt.want {
+			t.Errorf("%s becomes\n%s, want\n%s", tt.upstream, got, tt.want)
+		}
+	}
+}
+
+func TestSelect(t *testing.T) {
+	leaf := func(name, key string) Field { return Field{Name: name, ResponseKey: key} }
+	with := func(f Field, below ...Field) Field { f.Fields = below; return f }
+	page := Page[string]{Items: []string{"a", "b"}, More: true, Cursor: strings.ToUpper, Node: func(s string, fields []Field) json.RawMessage {
+		return Select(fields, func(f Field) any { return f.Name + " of " + s })
+	}}
+	fields := []Field{
+		with(leaf("edges", "edges"), with(leaf("node", "n"), leaf("x", "x")), leaf("cursor", "cursor"), leaf("else", "else")),
+		with(leaf("edges", "edges"), with(leaf("node", "n"), leaf("y", `y"`))),
+		with(leaf("pageInfo", "p"), leaf("hasNextPage", "more"), leaf("endCursor", "end"), leaf("hasPreviousPage", "less"), leaf("startCursor", "start")),
+		leaf("totalCount", "edges"), leaf("totalCount", "total"),
+	}
+	want := `{"edges":[{"n":{"x":"x of a","y\"":"y of a"},"cursor":"A","else":null},{"n":{"x":"x of b","y\"":"y of b"},"cursor":"B","else":null}],` +
+		`"p":{"more":true,"end":"B","less":false,"start":null},"total":null}`
+	if got := string(page.Select(fields)); got != want {
+		t.Errorf("%s, want\n%s", got, want)
+	}
+	if got := string((Page[string]{Node: page.Node}).Select(fields)); got != `{"edges":[],"p":{"more":false,"end":null,"less":false,"start":null},"total":0}` {
+		t.Errorf("nothing is %s", got)
+	}
+}
+
+func TestNodeIDs(t *testing.T) {
+	id := FormatNodeID("Member", "team_1:user:usr_1")
+	if rest, ok := ParseNodeID("Member", id); !ok || rest != "team_1:user:usr_1" {
+		t.Errorf("%q %t", rest, ok)
+	}
+	for _, other := range []string{"", "x", id + "=", strings.TrimRight(id, "="), id + "\n", FormatNodeID("User", "1"), "TWVtYmVyOng", FormatNodeID("", "x")} {
+		if rest, ok := ParseNodeID("Member", other); ok && other != FormatNodeID("Member", rest) {
+			t.Errorf("%q is read as %q", other, rest)
+		}
+	}
+}
+
 func TestAnswerBroken(t *testing.T) {
 	c := readCall(t, `{models(entityName:"vision"){edges{node{name}}}}`, nil)
 	if _, err := c.Accesses("home"); err != nil {

@@ -67,6 +67,8 @@ type step struct {
 	claim claim
 	// redactable: instead of refusing the request, Answer can empty the field.
 	redactable bool
+	// people: Answer can replace what the server says by the members that another record has.
+	people bool
 	// leafToo: it crosses also where nothing is selected below it.
 	leafToo bool
 	// learn is the sort of the id that the field is.
@@ -106,6 +108,13 @@ func leave(t objectType) step { return step{how: away, to: t} }
 // needs crosses to t, for which the permission on the entity around is needed.
 func needs(p authz.Permission, t objectType) step {
 	return step{how: crossing, to: t, claim: claim{permission: p, kind: claimInheritEntity}}
+}
+
+// people crosses to the members of the entity around.
+func people() step {
+	s := needs(authz.TeamReadMembers, typeMember)
+	s.people = true
+	return s
 }
 
 // emptied crosses into what only unplaced access may see, and is emptied for everybody else.
@@ -311,7 +320,7 @@ func entityFields() map[string]step {
 	return map[string]step{
 		"organization":          leave(typeOrganization),
 		"user":                  leave(typeOtherUser),
-		"members":               needs(authz.TeamReadMembers, typeMember),
+		"members":               people(),
 		"integrations":          needs(authz.TeamReadMembers, typeIntegration),
 		"triggers":              needs(authz.TeamReadMembers, typeTrigger),
 		"defaultResourceConfig": needs(authz.TeamReadMembers, typeLeaf).with("id"),

@@ -302,6 +302,9 @@ type AnswerOptions struct {
 	// Redact tells of an access that is Redactable whether the field behind it is emptied; nil empties
 	// none.
 	Redact func(Access) bool
+	// Members returns the members of an entity as the record has them, in place of what the server says, for
+	// the selection of the field. nil leaves the server's.
+	Members func(entity string, selected Field) json.RawMessage
 	// Learn asks for what the answer tells about projects and ids.
 	Learn bool
 	// Placed are the accesses by an id alone of which it was found out where they lie: their resources

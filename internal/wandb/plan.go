@@ -23,6 +23,8 @@ type marks struct {
 	download bool
 	// redact is the index+1 of the need that guards the field; its value becomes empty if not met.
 	redact int
+	// members is the index+1 of the need whose entity's members the field is.
+	members int
 	// list says how to filter the list of projects that the field is; nil if it is none.
 	list *listShape
 	// learn is the sort of the id that the field is, lying in the project of the need at index place.
@@ -33,7 +35,7 @@ type marks struct {
 }
 
 func (m marks) any() bool {
-	return m.headers || m.url || m.download || m.redact > 0 || m.list != nil || m.learn != "" || m.upserted
+	return m.headers || m.url || m.download || m.redact > 0 || m.members > 0 || m.list != nil || m.learn != "" || m.upserted
 }
 
 // listShape says where the nodes of a list of projects tell which project they are: response keys
@@ -91,6 +93,9 @@ func join(m marks, n *node) marks {
 	}
 	if n.marks.redact > 0 {
 		m.redact = n.marks.redact
+	}
+	if n.marks.members > 0 {
+		m.members = n.marks.members
 	}
 	if n.marks.list != nil {
 		m.list = n.marks.list
@@ -319,6 +324,9 @@ func (w walk) cross(f *node, s step) {
 	index := w.add(need{claim: c, at: f, outer: w.place, crossing: true, redactable: redactable})
 	if redactable {
 		f.marks.redact = index
+	}
+	if s.people && c.kind == claimInheritEntity {
+		f.marks.members = index
 	}
 }
 

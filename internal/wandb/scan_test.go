@@ -184,13 +184,14 @@ func tellable(t *testing.T, err error) {
 func FuzzAnswer(f *testing.F) {
 	f.Add([]byte(`{"data":{"models":{"edges":[{"node":{"name":"secret"}},{"node":{"name":"a","user":{"apiKeys":{}}}}]},"files":{"uploadHeaders":[],"uploadUrl":"x"}}}`))
 	f.Add([]byte(`{"data":{"models":{"edges":[{"node":{"name":"a"}},{"node":{"name":"secret"}}]},"project":{"id":"P","run":{"files":{"uploadHeaders":["a"],"edges":[{"node":{"url":"u"}}]}}}}}`))
+	f.Add([]byte(`{"data":{"project":{"entity":{"members":[{"apiKey":"sesame"}]}}}}`))
 	f.Add([]byte(`{"data":null}`))
 	f.Add([]byte(`{"data":{"models":{"edges":[}}}`))
 	r, err := NewReader(ReaderConfig{})
 	if err != nil {
 		f.Fatal(err)
 	}
-	request := []byte(`{"query":"{models(entityName:\"e\"){edges{node{name user{apiKeys{x}}}}} project(entityName:\"e\",name:\"p\"){id run(name:\"r\"){files{uploadHeaders edges{node{url(upload:true)}}}}}}"}`)
+	request := []byte(`{"query":"{models(entityName:\"e\"){edges{node{name user{apiKeys{x}}}}} project(entityName:\"e\",name:\"p\"){id run(name:\"r\"){files{uploadHeaders edges{node{url(upload:true)}}}} entity{members{apiKey}}}}"}`)
 	f.Fuzz(func(t *testing.T, upstream []byte) {
 		c, err := r.Read(request)
 		if err != nil {
@@ -200,11 +201,12 @@ func FuzzAnswer(f *testing.F) {
 			t.Fatal(err)
 		}
 		out, _, err := c.Answer(upstream, AnswerOptions{
-			Own:    map[string]json.RawMessage{"own": json.RawMessage(`1`)},
-			Keep:   func(_, project string) bool { return project != "secret" },
-			Redact: func(Access) bool { return true },
-			Ticket: func([]string) (string, bool) { return "t", true },
-			Learn:  true,
+			Own:     map[string]json.RawMessage{"own": json.RawMessage(`1`)},
+			Keep:    func(_, project string) bool { return project != "secret" },
+			Redact:  func(Access) bool { return true },
+			Members: func(string, Field) json.RawMessage { return json.RawMessage(`[]`) },
+			Ticket:  func([]string) (string, bool) { return "t", true },
+			Learn:   true,
 		})
 		if err != nil || !json.Valid(upstream) {
 			return
@@ -217,6 +219,7 @@ func FuzzAnswer(f *testing.F) {
 				Models struct {
 					Edges []struct{ Node struct{ Name any } }
 				}
+				Project struct{ Entity struct{ Members any } }
 			}
 		}
 		if scanJSON(out, 10_000) == nil && json.Unmarshal(out, &answer) == nil {
@@ -224,6 +227,9 @@ func FuzzAnswer(f *testing.F) {
 				if edge.Node.Name == "secret" {
 					t.Fatalf("%q shows what is hidden: %q", upstream, out)
 				}
+			}
+			if list, empty := answer.Data.Project.Entity.Members.([]any); answer.Data.Project.Entity.Members != nil && (!empty || len(list) > 0) {
+				t.Fatalf("%q shows the server's members: %q", upstream, out)
 			}
 		}
 	})

@@ -32,6 +32,7 @@ with step("remove"):
 
 with step("own keys"):
     viewer = api.viewer
+    viewer._user_api = api  # older clients take the name of a listed key for the key itself
     key = viewer.generate_api_key("made by a test")
     assert key and len(key) >= 40
 
