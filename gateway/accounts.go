@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -137,6 +138,23 @@ func (x *exchange) refuseForeignKeys() error {
 	return nil
 }
 
+// maxOwn bounds the lists that one request may ask of the record. Each has to be read, and a document of some
+// kilobytes can name thousands (threat G04).
+const maxOwn = 16
+
+var errTooMuchAsked = &iam.Error{
+	Kind: iam.KindTooLarge, Reason: wandb.ReasonTooCostly,
+	Message: "The request asks for people, members or keys too many times: send it in parts.",
+}
+
+// list counts a list that is asked of the record, and refuses one too many.
+func (x *exchange) list() error {
+	if x.lists++; x.lists > maxOwn {
+		return errTooMuchAsked
+	}
+	return nil
+}
+
 // ownRoots are the root fields that the gateway answers itself.
 type ownRoots []wandb.Root
 
@@ -179,7 +197,7 @@ func (x *exchange) answerOwn(own ownRoots, alone bool) (map[string]json.RawMessa
 		var err error
 		if root.Name == "viewer" {
 			answers[root.ResponseKey], err = x.answerViewer(root)
-		} else {
+		} else if err = x.list(); err == nil {
 			answers[root.ResponseKey], err = x.g.Accounts.Answer(x.r.Context(), x.question(root, alone))
 		}
 		if err != nil {
@@ -203,7 +221,11 @@ func (x *exchange) answerViewer(root wandb.Root) (json.RawMessage, error) {
 		if x.g.Accounts == nil {
 			return wandb.Page[iam.TeamRef]{}.Select(f.Fields) // keys are listed by `iam key list`
 		}
-		keys, err := x.g.Accounts.Keys(x.r.Context(), x.caller.Principal, f)
+		var keys json.RawMessage
+		err := x.list()
+		if err == nil {
+			keys, err = x.g.Accounts.Keys(x.r.Context(), x.caller.Principal, f)
+		}
 		switch {
 		case iam.KindOf(err) == iam.KindUnavailable:
 			// Clients ask for it whenever they begin, and use it to administer only: while the store is away, no
@@ -221,7 +243,11 @@ func (x *exchange) answerViewer(root wandb.Root) (json.RawMessage, error) {
 // membersOf answers an entity's members in an answer of the server's. When nobody can tell, the request fails
 // as a whole, as with a list that cannot be filtered.
 func (x *exchange) membersOf(entity string, selected wandb.Field) json.RawMessage {
-	members, err := x.g.Accounts.Members(x.r.Context(), x.caller.Principal, entity, selected)
+	var members json.RawMessage
+	err := x.list()
+	if err == nil {
+		members, err = x.g.Accounts.Members(x.r.Context(), x.caller.Principal, entity, selected)
+	}
 	if err != nil {
 		if x.listError == nil {
 			x.listError = err
@@ -234,6 +260,9 @@ func (x *exchange) membersOf(entity string, selected wandb.Field) json.RawMessag
 // ownFailure ends a request whose own part failed. Who may not, and what nobody can tell, is refused like
 // everything else; what is wrong with the request itself is told in a GraphQL answer (design section 6).
 func (x *exchange) ownFailure(own ownRoots, err error) error {
+	if errors.Is(err, errTooMuchAsked) {
+		return fail(err)
+	}
 	switch iam.KindOf(err) {
 	case iam.KindInvalid, iam.KindNotFound, iam.KindConflict, iam.KindTooLarge:
 	default:

@@ -45,6 +45,8 @@ type exchange struct {
 	values []string
 	// stored is the answer's writer while the upstream is asked with a stored key.
 	stored storedKeyAnswer
+	// lists counts what was asked of the record of people and keys.
+	lists int
 	// listError is what kept a list from being filtered.
 	listError error
 

@@ -318,6 +318,11 @@ func TestAdministrationRefused(t *testing.T) {
 		"left out, beside the server's": {malloryKey, withVariables("mutation($no:Boolean!){"+server+" a:generateApiKey(input:{}) @include(if:$no){apiKey{name}}}", `{"no":false}`), 400, "not_alone"},
 		"the allowed one of two":        {malloryKey, document(`mutation{a:createInvite(input:{entityName:"hostile",username:"victor"}){invite{id}} b:createInvite(input:{entityName:"vision",username:"mallory"}){invite{id}}}`), 403, "not_team_member"},
 		"beside __typename":             {malloryKey, document("mutation{__typename " + mint + "}"), 400, "not_alone"},
+		"a team in many copies":         {malloryKey, document("{" + aliases(17, `entity(name:"hostile"){members{username}}`) + "}"), 413, "too_costly"},
+		"one's keys in many copies":     {malloryKey, document("{viewer{" + aliases(17, `apiKeys{edges{node{id}}}`) + "}}"), 413, "too_costly"},
+		"members in many copies":        {malloryKey, document(`{entity(name:"hostile"){name ` + aliases(101, `members{username}`) + "}}"), 200, "too_costly"},
+		"everybody in many copies":      {rootKey, document("{" + aliases(17, `users(query:""){edges{node{id}}}`) + "}"), 413, "too_costly"},
+		"many fields of everybody":      {rootKey, document(`{users(query:""){edges{node{` + aliases(101, "apiKeys{edges{node{id}}}") + "}}}}"), 200, "too_costly"},
 		"as a query":                    {malloryKey, document("query{" + mint + "}"), 403, "unplaced"},
 		"users as a mutation":           {rootKey, document(`mutation{users(query:"a"){edges{node{id}}}}`), 403, "unplaced"},
 		"a root of theirs in a query":   {malloryKey, document(`{entity(name:"hostile"){members{username}} createUser(input:{email:"x@acme.test"}){user{id}}}`), 403, "unplaced"},
@@ -414,6 +419,18 @@ func TestAdministrationInTwoParts(t *testing.T) {
 	got = a.graphQLRaw(t, aliceKey, document(`{entity(name:"vision"){name projects(first:1){edges{node{name}}} people:members{username apiKey ...M}}} fragment M on Member{role}`))
 	if want := `{"data":{"entity":{"name":"vision","storageUsed":7,"people":[{"username":"alice","apiKey":null,"role":"admin"},{"username":"victor","apiKey":null,"role":"member"},{"username":"ci-vision","apiKey":null,"role":"member"}]}}}`; got.status != 200 || got.body != want {
 		t.Errorf("answered %d\n%s, want\n%s", got.status, got.body, want)
+	}
+	a.upstream.take()
+
+	// What the record adds to the server's answers has its bounds too.
+	var lists []string
+	for i := range 17 {
+		lists = append(lists, fmt.Sprintf(`"a%d":[]`, i))
+	}
+	a.upstream.saysJSON(`{"data":{"entity":{` + strings.Join(lists, ",") + `}}}`)
+	got = a.graphQLRaw(t, aliceKey, document(`{entity(name:"vision"){projects(first:1){edges{node{name}}} `+aliases(17, `members{username}`)+`}}`))
+	if got.status != http.StatusRequestEntityTooLarge || got.reason() != "too_costly" {
+		t.Errorf("answered %d %s", got.status, got.body)
 	}
 	a.upstream.take()
 

@@ -85,6 +85,9 @@ func (a *Accounts) Answer(ctx context.Context, q gateway.Question) (json.RawMess
 	if !ok {
 		return nil, iam.Invalidf("the gateway does not know the field %s", q.Root.Name)
 	}
+	if err := checkFields(q.Root.Fields); err != nil {
+		return nil, err
+	}
 	in, err := readArguments(q.Root, r)
 	if err != nil {
 		return nil, err

@@ -36,6 +36,27 @@ func readArguments(f wandb.Root, r root) (arguments, error) {
 	return in, nil
 }
 
+// maxFields bounds what is selected below a field that is answered here: each field may stand in the answer as
+// often as there are people. Clients select some twenty.
+const maxFields = 100
+
+// checkFields refuses a selection of more.
+func checkFields(fields []wandb.Field) error {
+	if countFields(fields) <= maxFields {
+		return nil
+	}
+	return &iam.Error{Kind: iam.KindTooLarge, Reason: wandb.ReasonTooCostly,
+		Message: "the request selects more than " + strconv.Itoa(maxFields) + " fields of people, members or keys: send it in parts"}
+}
+
+func countFields(fields []wandb.Field) int {
+	n := len(fields)
+	for i := range fields {
+		n += countFields(fields[i].Fields)
+	}
+	return n
+}
+
 // text returns a member that is a string; "" if it is not given.
 func (in arguments) text(name string) (string, error) {
 	switch value := in[name].(type) {

@@ -93,6 +93,9 @@ func (a *Accounts) entity(ctx context.Context, q question) (any, error) {
 
 // Members implements gateway.Accounts. It shows no new key, which the answer around it could lose.
 func (a *Accounts) Members(ctx context.Context, who *iam.Principal, entity string, f wandb.Field) (json.RawMessage, error) {
+	if err := checkFields(f.Fields); err != nil {
+		return nil, err
+	}
 	facts, err := a.Directory.Facts(ctx, who, entity, "")
 	if err != nil {
 		return nil, err

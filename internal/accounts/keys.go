@@ -136,6 +136,9 @@ func (a *Accounts) mayDeleteKeysOf(ctx context.Context, who *iam.Principal, owne
 
 // Keys implements gateway.Accounts.
 func (a *Accounts) Keys(ctx context.Context, who *iam.Principal, f wandb.Field) (json.RawMessage, error) {
+	if err := checkFields(f.Fields); err != nil {
+		return nil, err
+	}
 	return a.listKeys(ctx, who.Ref, f)
 }
 
