@@ -17,6 +17,7 @@
 //	project/<entity id>/<name>            iam.Project, with invitations and project roles
 //	key/<HMAC-SHA256 of the key, hex>     the API key's id, owner, name; never the key
 //	upstream_key/<team or user id>        the owner's key of the W&B server, as package vault sealed it
+//	group/<team id>                       what provisioning calls the team, and when its members changed
 //	roles                                 every custom role
 //	admins                                the active admins; the guard of ORG-9
 //
@@ -30,6 +31,7 @@
 //	project_id/<project id>               entity and name of the project
 //	project_like/<entity id>/<hash>       exact names of the projects that a database could confuse
 //	member/<team id>/<user id>            nothing; lists a team
+//	external_id/<hash>/<user id>          nothing; finds people by what provisioning calls them
 //	invited/<principal>/<project id>      nothing; lists where a principal is in a project's list
 //	key_id/<key id>/<HMAC>                nothing; finds a key by the id that people see
 //	key_owner/<principal>/<HMAC>          nothing; lists a principal's keys

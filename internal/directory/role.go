@@ -162,7 +162,7 @@ func (tx *transaction) replaceTeamRoles(role, by iam.Role) error {
 		if !changed {
 			continue
 		}
-		if err := tx.put(key, u); err != nil {
+		if err := tx.writeUser(u); err != nil {
 			return err
 		}
 	}
