@@ -12,6 +12,7 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/remote"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/signing"
+	"github.com/wandb-gateway/wandb-gateway/internal/scim"
 	"github.com/wandb-gateway/wandb-gateway/tokenexchange"
 )
 
@@ -91,6 +92,26 @@ func reportExchange(logger *zap.Logger) func(tokenexchange.Event) {
 		default:
 			logger.Info("assertion refused", append(fields, zap.String("reason", string(e.Reason)), zap.NamedError("cause", e.Err))...)
 		}
+	}
+}
+
+// reportChange logs what administrators change from outside, with what was before and after: it is the
+// audit trail of provisioning.
+func reportChange(logger *zap.Logger) func(*http.Request, scim.Event) {
+	return func(r *http.Request, e scim.Event) {
+		fields := []zap.Field{
+			zap.String("request_id", requestID(r)),
+			zap.String("client", clientAddress(r).String()),
+			zap.String("principal", e.Principal.Ref.String()), zap.String("username", e.Principal.Username),
+			zap.String("action", e.Action), zap.String("target", e.Target),
+		}
+		if e.Before != nil {
+			fields = append(fields, zap.Any("before", e.Before))
+		}
+		if e.After != nil {
+			fields = append(fields, zap.Any("after", e.After))
+		}
+		logger.Info("directory changed", fields...)
 	}
 }
 

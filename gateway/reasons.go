@@ -23,6 +23,7 @@ const (
 	ReasonAdministeredHere    iam.Reason = "administered_here"
 	ReasonNotConfigured       iam.Reason = "not_configured"
 	ReasonCrossSite           iam.Reason = "cross_site"
+	ReasonKeyNeeded           iam.Reason = "api_key_needed"
 	// ReasonServerUnreachable: what was let through got no answer.
 	ReasonServerUnreachable iam.Reason = "server_unreachable"
 )

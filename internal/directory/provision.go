@@ -370,8 +370,8 @@ func (tx *transaction) named(u *iam.User) (Person, error) {
 	return p, nil
 }
 
-// Role returns the id of the person's team of that name, without regard to case, and their role there.
-func (p Person) Role(team string) (iam.TeamID, iam.Role, bool) {
+// TeamRole returns the id of the person's team of that name, without regard to case, and their role there.
+func (p Person) TeamRole(team string) (iam.TeamID, iam.Role, bool) {
 	for _, m := range p.Teams {
 		if name, ok := p.TeamNames[m.Team]; ok && iam.FoldName(name) == iam.FoldName(team) {
 			return m.Team, m.Role, true
