@@ -303,7 +303,8 @@ func callerDoors(a *App) map[wandb.Door]gateway.CallerDoor {
 		return nil
 	}
 	return map[wandb.Door]gateway.CallerDoor{
-		wandb.DoorSCIM: scim.Dialect{Service: a.services.scim},
+		wandb.DoorSCIM:   scim.Dialect{Service: a.services.scim},
+		wandb.DoorSCIMv2: scim.V2{Service: a.services.scim},
 	}
 }
 

@@ -162,6 +162,14 @@ func TestDialectUsers(t *testing.T) {
 		t.Error("service accounts are among the users")
 	}
 
+	for query, want := range map[string]string{"count=2": "2 1 5 2", "startIndex=5&count=2": "1 5 5 2", "startIndex=9223372036854775807&count=9223372036854775807": "0 1.073741824e+09 5 9999", "startIndex=-1&count=-1": "0 1 5 0"} {
+		page := h.must(200, "GET", "/scim/Users?"+query, "")
+		if got := fmt.Sprint(len(page["Resources"].([]any)), page["startIndex"], page["totalResults"], page["itemsPerPage"]); got != want {
+			t.Errorf("%s: %s, want %s", query, got, want)
+		}
+	}
+	h.refused(400, "invalidValue", "whole number", "GET", "/scim/Users?count=x", "")
+
 	patch := func(what, operation, want string) {
 		t.Helper()
 		golden(t, what, h.must(200, "PATCH", "/scim/Users/"+id, patchBody(operation)), want)

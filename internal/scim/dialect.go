@@ -90,7 +90,7 @@ func dialectPage(q *request) (start, count int, err error) {
 		return 0, 0, err
 	}
 	count, err = number(q, "count", dialectMost)
-	return max(start, 1), min(max(count, 0), dialectMost), err
+	return min(max(start, 1), farthest), min(max(count, 0), dialectMost), err
 }
 
 func number(q *request, name string, otherwise int) (int, error) {

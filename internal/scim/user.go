@@ -110,7 +110,7 @@ func newUser(r schema.Resource) (directory.NewUser, error) {
 		return n, invalidValue("a user needs a userName")
 	}
 	if n.Name == "" {
-		n.Name = strings.TrimSpace(n.GivenName + " " + n.FamilyName)
+		n.Name = fullName(r)
 	}
 	wandb, _ := r[wandbUserSchema].(schema.Resource)
 	if wandb["teamRoles"] != nil {
@@ -123,6 +123,12 @@ func newUser(r schema.Resource) (directory.NewUser, error) {
 	n.RegistryRoles = registryRoles(wandb)
 	n.Role, n.ModelsSeat, n.WeaveSeat = value(role), value(models), value(weave)
 	return n, nil
+}
+
+// fullName is a person's name made of its parts.
+func fullName(r schema.Resource) string {
+	name, _ := r["name"].(schema.Resource)
+	return strings.TrimSpace(str(name, "givenName") + " " + str(name, "familyName"))
 }
 
 // rights reads organization role and seats; nil for what is not given. The role viewer, which W&B does
