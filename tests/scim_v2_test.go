@@ -59,7 +59,7 @@ func TestV2Users(t *testing.T) {
 		`"displayName":"Babs","emails":[{"value":"b@acme.test","type":"work","primary":true}],"active":true,`+group+`,"`+wandbUser+`":{"organizationRole":"admin","modelsSeat":"full","weaveRole":"viewer","teamRoles":[{"teamName":"vision","roleName":"admin"}],"registryRoles":[{"registryName":"r","roleName":"admin"}]}`)
 	golden(t, "put keeps rights that it does not mention", h.must(200, "PUT", "/scim/v2/Users/"+id, `{"schemas":["`+coreUser+`"],"userName":"BJensen","displayName":"B"}`),
 		user(`"displayName":"B","active":true,`+group+`,"`+wandbUser+`":{"organizationRole":"admin","modelsSeat":"full","weaveRole":"viewer","teamRoles":[{"teamName":"vision","roleName":"admin"}],"registryRoles":[{"registryName":"r","roleName":"admin"}]}`))
-	patch("the extension taken out takes no rights", `{"op":"remove","path":"`+wandbUser+`"}`,
+	patch("roles in registries taken out", `{"op":"remove","path":"`+wandbUser+`:registryRoles"}`,
 		`"displayName":"B","active":true,`+group+`,"`+wandbUser+`":{"organizationRole":"admin","modelsSeat":"full","weaveRole":"viewer","teamRoles":[{"teamName":"vision","roleName":"admin"}]}`)
 	_, before, header := h.call("GET", "/scim/v2/Users/"+id, "")
 	if _, after, again := h.call("PATCH", "/scim/v2/Users/"+id, patchBody(`{"op":"add","value":{"active":true,"displayName":"B"}}`)); again.Get("Etag") != header.Get("Etag") || !reflect.DeepEqual(before, after) {
@@ -73,6 +73,9 @@ func TestV2Users(t *testing.T) {
 		{`{"op":"replace","path":"userName","value":"root"}`, "mutability"},
 		{`{"op":"remove","path":"userName"}`, "mutability"},
 		{`{"op":"remove"}`, "noTarget"},
+		{`{"op":"remove","path":"active"}`, "mutability"},
+		{`{"op":"remove","path":"` + wandbUser + `"}`, "mutability"},
+		{`{"op":"remove","path":"` + wandbUser + `:organizationRole"}`, "mutability"},
 		{`{"op":"replace","path":"emails[type eq \"home\"].value","value":"x@acme.test"}`, "noTarget"},
 		{`{"op":"replace","path":"emails[type eq","value":"x"}`, "invalidPath"},
 		{`{"op":"replace","path":"emails[nosuch eq \"x\"]","value":"x"}`, "invalidFilter"},
@@ -257,7 +260,7 @@ func TestV2Lists(t *testing.T) {
 
 	for filter, want := range map[string]string{
 		`displayName eq "VISION"`: "vision", `displayName sw "s"`: "speech", `members.value eq "` + alice + `"`: "vision",
-		`members[display eq "bob"]`: "speech", `not (displayName pr)`: "", `displayName eq "nosuch"`: "", `externalId pr`: "",
+		`members[value eq "` + h.id("Users", "bob") + `" and type eq "User"]`: "speech", `not (displayName pr)`: "", `displayName eq "nosuch"`: "", `externalId pr`: "",
 	} {
 		if got := names(h.must(200, "GET", "/scim/v2/Groups?filter="+escape(filter), "")); got != want {
 			t.Errorf("%s finds %q, want %q", filter, got, want)
@@ -287,14 +290,15 @@ func TestV2Groups(t *testing.T) {
 	if status != 201 || header.Get("Location") != base+"/Groups/"+fmt.Sprint(made["id"]) {
 		t.Fatalf("create: %d %v %v", status, made, header)
 	}
-	golden(t, "create", made, strings.ReplaceAll(`{`+schemas+`,"id":"ID","displayName":"ml","externalId":"g-1","members":[{"value":"ID","$ref":"BASE/Users/ID","display":"alice","type":"User"}],"meta":{"resourceType":"Group","created":"TIME","lastModified":"TIME","location":"BASE/Groups/ID","version":"VERSION"}}`, "BASE", base))
+	golden(t, "create", made, strings.ReplaceAll(`{`+schemas+`,"id":"ID","displayName":"ml","externalId":"g-1","members":[{"value":"ID","$ref":"BASE/Users/ID","type":"User"}],"meta":{"resourceType":"Group","created":"TIME","lastModified":"TIME","location":"BASE/Groups/ID","version":"VERSION"}}`, "BASE", base))
 	path := "/scim/v2/Groups/" + made["id"].(string)
+	who := map[string]string{alice: "alice", bob: "bob", vera: "vera"}
 	members := func(want string) {
 		t.Helper()
 		var found []string
 		list, _ := h.must(200, "GET", path, "")["members"].([]any)
 		for _, m := range list {
-			found = append(found, m.(map[string]any)["display"].(string))
+			found = append(found, who[m.(map[string]any)["value"].(string)])
 		}
 		if got := strings.Join(found, " "); got != want {
 			t.Errorf("the members are %q, want %q", got, want)

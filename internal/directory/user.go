@@ -30,8 +30,9 @@ type NewUser struct {
 	ModelsSeat, WeaveSeat iam.Seat
 	// Inactive adds the person deactivated.
 	Inactive bool
-	// ExternalID, GivenName, FamilyName and RegistryRoles are kept for whoever provisions people.
+	// ExternalID, GivenName, FamilyName, EmailForm and RegistryRoles are kept for whoever provisions people.
 	ExternalID, GivenName, FamilyName string
+	EmailForm                         *iam.EmailForm
 	RegistryRoles                     []iam.RegistryRole
 	// AdminIfFirst makes the person an organization admin when the directory has no users yet
 	// (ORG-1): whoever signs in first can administer.
@@ -47,8 +48,9 @@ type UserChange struct {
 	Active                *bool
 	// DefaultTeam is one of the person's teams, or "" for none.
 	DefaultTeam *iam.TeamID
-	// ExternalID, GivenName, FamilyName and RegistryRoles are kept for whoever provisions people.
+	// ExternalID, GivenName, FamilyName, EmailForm and RegistryRoles are kept for whoever provisions people.
 	ExternalID, GivenName, FamilyName *string
+	EmailForm                         *iam.EmailForm
 	RegistryRoles                     *[]iam.RegistryRole
 	// TeamRoles are new roles in teams that the person is in.
 	TeamRoles map[iam.TeamID]iam.Role
@@ -154,7 +156,7 @@ func (tx *transaction) createUser(n NewUser) (*iam.User, error) {
 		Role: orElse(n.Role, iam.OrganizationMember), BillingAdmin: n.BillingAdmin,
 		ModelsSeat: orElse(n.ModelsSeat, iam.SeatFull), WeaveSeat: orElse(n.WeaveSeat, iam.SeatFull),
 		Active: !n.Inactive, Created: tx.d.created(),
-		ExternalID: n.ExternalID, GivenName: n.GivenName, FamilyName: n.FamilyName, RegistryRoles: n.RegistryRoles,
+		ExternalID: n.ExternalID, GivenName: n.GivenName, FamilyName: n.FamilyName, EmailForm: n.EmailForm, RegistryRoles: n.RegistryRoles,
 	}
 	if err := validUser(u); err != nil {
 		return nil, err
@@ -198,6 +200,9 @@ func (tx *transaction) setUser(id iam.UserID, c UserChange) (*iam.User, error) {
 	set(&u.GivenName, c.GivenName)
 	set(&u.FamilyName, c.FamilyName)
 	set(&u.RegistryRoles, c.RegistryRoles)
+	if c.EmailForm != nil {
+		u.EmailForm = c.EmailForm
+	}
 	if err := validUser(u); err != nil {
 		return nil, err
 	}

@@ -22,6 +22,11 @@ func validUser(u *iam.User) error {
 			return err
 		}
 	}
+	if u.EmailForm != nil {
+		if err := validLabel("type of an e-mail address", u.EmailForm.Type); err != nil {
+			return err
+		}
+	}
 	if err := validRegistryRoles(u.RegistryRoles); err != nil {
 		return err
 	}

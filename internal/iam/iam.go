@@ -193,11 +193,19 @@ type User struct {
 	// GivenName and FamilyName are parts of a name as a provisioning client told them.
 	GivenName  string `json:"given_name,omitempty"`
 	FamilyName string `json:"family_name,omitempty"`
+	// EmailForm is how a provisioning client wrote the address; nil if none did.
+	EmailForm *EmailForm `json:"email_form,omitempty"`
 	// RegistryRoles are kept as they were given: registries are the W&B server's own.
 	RegistryRoles []RegistryRole `json:"registry_roles,omitempty"`
 	Created       time.Time      `json:"created"`
 	// Modified is when the record last changed; zero if it never did.
 	Modified time.Time `json:"modified,omitzero"`
+}
+
+// EmailForm is what a provisioning client says of an e-mail address beside it. It means nothing here.
+type EmailForm struct {
+	Type    string `json:"type,omitempty"`
+	Primary *bool  `json:"primary,omitempty"`
 }
 
 // RegistryRole is a person's role in one registry of the W&B server.

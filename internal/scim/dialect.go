@@ -62,6 +62,16 @@ func call(calls map[string]func(*request) (*response, error), q *request) (*resp
 	if !ok {
 		return nil, notAllowed(q.method)
 	}
+	switch q.method {
+	case http.MethodPost, http.MethodPut, http.MethodPatch:
+		if q.body != nil {
+			break // of an operation of a bulk request
+		}
+		var err error
+		if q.body, err = readBody(q.http); err != nil {
+			return nil, err
+		}
+	}
 	return f(q)
 }
 

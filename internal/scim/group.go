@@ -40,7 +40,7 @@ func groupResource(g *directory.Group, base string, wants func(name string) bool
 	if wants("members") && len(g.Members) > 0 {
 		members := make([]any, len(g.Members))
 		for i, u := range g.Members {
-			members[i] = schema.Resource{"value": string(u.ID), "$ref": base + "/Users/" + string(u.ID), "display": u.Username, "type": "User"}
+			members[i] = schema.Resource{"value": string(u.ID), "$ref": base + "/Users/" + string(u.ID), "type": "User"}
 		}
 		r["members"] = members
 	}

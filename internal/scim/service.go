@@ -51,9 +51,10 @@ type request struct {
 	caller *iam.Principal
 	method string
 	// path are the segments below the dialect's base.
-	path      []string
-	query     url.Values
-	body      map[string]any // nil unless the method has one
+	path  []string
+	query url.Values
+	// body is what was sent, once call has found that the method takes one.
+	body      map[string]any
 	condition condition
 	// base is the address of the dialect's base.
 	base string
@@ -81,12 +82,6 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request, caller *iam.Prin
 	var err error
 	if q.query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
 		return &iam.Error{Kind: iam.KindInvalid, Reason: schema.ReasonInvalidSyntax, Message: "the query string cannot be read"}
-	}
-	switch r.Method {
-	case http.MethodPost, http.MethodPut, http.MethodPatch:
-		if q.body, err = readBody(r); err != nil {
-			return err
-		}
 	}
 	a, err := answer(q)
 	if err != nil {

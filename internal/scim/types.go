@@ -45,6 +45,9 @@ func with(a *schema.Attribute, f func(*schema.Attribute)) *schema.Attribute {
 	return a
 }
 
+// heeded makes an attribute one that counts when it is sent, though callers cannot set it freely.
+func heeded(a *schema.Attribute) { a.Mutability, a.Heeded = schema.ReadOnly, true }
+
 func oneOf(a *schema.Attribute, values ...string) *schema.Attribute {
 	a.CanonicalValues = values
 	return a
@@ -82,10 +85,10 @@ var userType = &schema.ResourceType{
 		text("displayName", "The person's full name."),
 		with(complexOf("emails", "The person's e-mail address. One is kept: the primary one if there are several.", true,
 			required(text("value", "The address: unique without regard to case.")),
-			oneOf(shown("type", "Always work."), "work"),
-			truth("primary", "Always true."),
+			text("type", "What the address is for, such as work."),
+			truth("primary", "Of several addresses the one that is primary is kept."),
 		), func(a *schema.Attribute) { a.One = true }),
-		truth("active", "Whether the person may sign in and use their keys. Deactivation ends sessions and access tokens for good."),
+		required(truth("active", "Whether the person may sign in and use their keys. Deactivation ends sessions and access tokens for good.")),
 		with(complexOf("groups", "The teams that the person is in.", true,
 			exact(shown("value", "The team's id.")),
 			reference("$ref", "The team.", "Group"),
@@ -93,18 +96,20 @@ var userType = &schema.ResourceType{
 			oneOf(shown("type", "Always direct."), "direct"),
 		), func(a *schema.Attribute) { a.Mutability = schema.ReadOnly }),
 	}},
-	Extensions: []*schema.Schema{{ID: wandbUserSchema, Name: "WandbUser", Description: "What W&B lets a person do", Attributes: []*schema.Attribute{
-		oneOf(text("organizationRole", "The role in the organization. viewer gives the role member with both seats viewer."), "admin", "member", "viewer"),
-		oneOf(text("modelsSeat", "The seat for W&B Models."), "full", "viewer", "none"),
-		oneOf(text("weaveRole", "The seat for W&B Weave."), "full", "viewer", "none"),
-		complexOf("teamRoles", "The roles in the teams that the person is in. Membership itself is changed at the group.", true,
+	Extensions: []*schema.Schema{{ID: wandbUserSchema, Required: true, Name: "WandbUser", Description: "What W&B lets a person do", Attributes: []*schema.Attribute{
+		with(required(oneOf(text("organizationRole", "The role in the organization. viewer can be sent too, and gives the role member with both seats viewer."), "admin", "member")), func(a *schema.Attribute) {
+			a.Also = []string{"viewer"}
+		}),
+		required(oneOf(text("modelsSeat", "The seat for W&B Models."), "full", "viewer", "none")),
+		required(oneOf(text("weaveRole", "The seat for W&B Weave."), "full", "viewer", "none")),
+		with(complexOf("teamRoles", "The roles in the teams that the person is in, for which another role can be sent. Membership itself is changed at the group.", true,
 			required(text("teamName", "The team's name.")),
 			required(exact(text("roleName", "admin, member, viewer or the name of a custom role."))),
-		),
-		complexOf("registryRoles", "Roles in registries, kept as they are given.", true,
+		), heeded),
+		with(complexOf("registryRoles", "Roles in registries, which can be sent, and are kept as they are.", true,
 			required(exact(text("registryName", "The registry's name."))),
 			required(exact(text("roleName", "The role's name."))),
-		),
+		), heeded),
 	}}},
 }
 
@@ -117,8 +122,7 @@ var groupType = &schema.ResourceType{
 		}),
 		complexOf("members", "The people in the team.", true,
 			with(required(exact(text("value", "The person's id."))), func(a *schema.Attribute) { a.Mutability = schema.Immutable }),
-			reference("$ref", "The person.", "User"),
-			shown("display", "The person's user name."),
+			with(reference("$ref", "The person.", "User"), func(a *schema.Attribute) { a.Mutability = schema.Immutable }),
 			oneOf(with(text("type", "Always User: teams hold no teams."), func(a *schema.Attribute) { a.Mutability = schema.Immutable }), "User"),
 		),
 	}},

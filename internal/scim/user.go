@@ -1,6 +1,7 @@
 package scim
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -46,7 +47,7 @@ func userResource(p directory.Person, base string, wants func(name string) bool)
 		r["name"] = name
 	}
 	if p.Email != "" {
-		r["emails"] = []any{schema.Resource{"value": p.Email, "type": "work", "primary": true}}
+		r["emails"] = []any{emailResource(p.User)}
 	}
 	if wants("groups") {
 		if groups := groupsOf(p, base); len(groups) > 0 {
@@ -61,6 +62,21 @@ func userResource(p directory.Person, base string, wants func(name string) bool)
 			"resourceType": "User", "created": moment(p.Created), "lastModified": lastModified(p.Created, p.Modified),
 			"location": base + "/Users/" + string(p.ID), "version": userVersion(p.User),
 		}
+	}
+	return r
+}
+
+// emailResource shows an address as the client wrote it, and one that no client wrote as most do.
+func emailResource(u *iam.User) schema.Resource {
+	if u.EmailForm == nil {
+		return schema.Resource{"value": u.Email, "type": "work", "primary": true}
+	}
+	r := schema.Resource{"value": u.Email}
+	if u.EmailForm.Type != "" {
+		r["type"] = u.EmailForm.Type
+	}
+	if u.EmailForm.Primary != nil {
+		r["primary"] = *u.EmailForm.Primary
 	}
 	return r
 }
@@ -102,10 +118,11 @@ func wandbUser(p directory.Person) schema.Resource {
 func newUser(r schema.Resource) (directory.NewUser, error) {
 	name, _ := r["name"].(schema.Resource)
 	n := directory.NewUser{
-		Username: str(r, "userName"), Email: emailIn(r), Name: str(r, "displayName"),
+		Username: str(r, "userName"), Name: str(r, "displayName"),
 		ExternalID: str(r, "externalId"), GivenName: str(name, "givenName"), FamilyName: str(name, "familyName"),
 		Inactive: r["active"] == false,
 	}
+	n.Email, n.EmailForm = emailIn(r)
 	if n.Username == "" {
 		return n, invalidValue("a user needs a userName")
 	}
@@ -159,7 +176,12 @@ func (s *Service) userChange(q *request, p directory.Person, r schema.Resource) 
 			Message: "userName stays what it was at first: delete the user and create another"}
 	}
 	name, _ := r["name"].(schema.Resource)
-	c.Email, c.Name, c.ExternalID = ptr(emailIn(r)), ptr(str(r, "displayName")), ptr(str(r, "externalId"))
+	var address string
+	address, c.EmailForm = emailIn(r)
+	if address == p.Email && p.EmailForm == nil && reflect.DeepEqual(r["emails"], []any{emailResource(p.User)}) {
+		c.EmailForm = nil // as it is shown anyway
+	}
+	c.Email, c.Name, c.ExternalID = &address, ptr(str(r, "displayName")), ptr(str(r, "externalId"))
 	c.GivenName, c.FamilyName = ptr(str(name, "givenName")), ptr(str(name, "familyName"))
 	if active, ok := r["active"].(bool); ok {
 		c.Active = &active
@@ -257,20 +279,23 @@ func registryRoles(wandb schema.Resource) []iam.RegistryRole {
 	return roles
 }
 
-// emailIn is the primary address of a resource, else the first.
-func emailIn(r schema.Resource) string {
+// emailIn is the primary address of a resource, else the first, and how it is written; nil without one.
+func emailIn(r schema.Resource) (string, *iam.EmailForm) {
 	list, _ := r["emails"].([]any)
-	address := ""
+	if len(list) == 0 {
+		return "", nil
+	}
+	chosen, _ := list[0].(schema.Resource)
 	for _, v := range list {
-		one, _ := v.(schema.Resource)
-		if one["primary"] == true {
-			return str(one, "value")
-		}
-		if address == "" {
-			address = str(one, "value")
+		if one, _ := v.(schema.Resource); one["primary"] == true {
+			chosen = one
 		}
 	}
-	return address
+	form := &iam.EmailForm{Type: str(chosen, "type")}
+	if primary, given := chosen["primary"].(bool); given {
+		form.Primary = &primary
+	}
+	return str(chosen, "value"), form
 }
 
 func str(r schema.Resource, name string) string {

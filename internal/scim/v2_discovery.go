@@ -83,7 +83,7 @@ func config(base string) object {
 func describeType(t *schema.ResourceType, base string) object {
 	extensions := make([]object, len(t.Extensions))
 	for i, e := range t.Extensions {
-		extensions[i] = object{"schema": e.ID, "required": false}
+		extensions[i] = object{"schema": e.ID, "required": e.Required}
 	}
 	o := object{
 		"schemas": []string{resourceTypeSchema}, "id": t.Name, "name": t.Name, "endpoint": t.Endpoint, "description": t.Description,

@@ -136,7 +136,7 @@ func (p *patcher) apply(o Operation) error {
 	if target.Attribute == nil {
 		return p.applyExtension(o, target)
 	}
-	if target.Attribute.Mutability == schema.ReadOnly || target.Sub != nil && target.Sub.Mutability == schema.ReadOnly {
+	if !target.Attribute.Settable() || target.Sub != nil && !target.Sub.Settable() {
 		return invalid(schema.ReasonMutability, "%s cannot be changed by callers", o.Path)
 	}
 	holder := p.holder(target)
@@ -152,7 +152,12 @@ func (p *patcher) apply(o Operation) error {
 // applyExtension applies an operation to all of an extension.
 func (p *patcher) applyExtension(o Operation, t schema.Target) error {
 	if o.Op == Remove {
-		delete(p.resource, t.Extension.ID)
+		for _, a := range t.Extension.Attributes {
+			if err := p.unset(a, p.holder(t)); err != nil {
+				return err
+			}
+		}
+		p.settle(t)
 		return nil
 	}
 	object, ok := o.Value.(map[string]any)
@@ -401,7 +406,7 @@ func describe(e filter.Expression, a *schema.Attribute, into schema.Resource) bo
 		if e.Operator != filter.Equal || sub == nil {
 			return false
 		}
-		if sub.Mutability == schema.ReadOnly {
+		if !sub.Settable() {
 			return true
 		}
 		value, err := sub.Read(e.Value)

@@ -125,7 +125,7 @@ func (t *ResourceType) Read(body map[string]any) (Resource, error) {
 func readInto(r Resource, attributes []*Attribute, body map[string]any) error {
 	for _, a := range attributes {
 		v, ok := body[iam.FoldName(a.Name)]
-		if !ok || v == nil || a.Mutability == ReadOnly {
+		if !ok || v == nil || !a.Settable() {
 			continue
 		}
 		value, err := a.Read(v)
@@ -235,9 +235,11 @@ func (a *Attribute) canonical(text string) (any, error) {
 	if len(a.CanonicalValues) == 0 {
 		return text, nil
 	}
-	for _, value := range a.CanonicalValues {
-		if iam.FoldName(value) == iam.FoldName(text) {
-			return value, nil
+	for _, values := range [][]string{a.CanonicalValues, a.Also} {
+		for _, value := range values {
+			if iam.FoldName(value) == iam.FoldName(text) {
+				return value, nil
+			}
 		}
 	}
 	return nil, invalidValue("%s is one of %s", a.Name, strings.Join(a.CanonicalValues, ", "))

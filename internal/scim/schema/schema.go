@@ -58,9 +58,17 @@ type Attribute struct {
 	Uniqueness      string       `json:"uniqueness"`
 	ReferenceTypes  []string     `json:"referenceTypes,omitempty"`
 	SubAttributes   []*Attribute `json:"subAttributes,omitempty"`
+	// Also are values that are read beside the canonical ones.
+	Also []string `json:"-"`
+	// Heeded is true for what is published as readOnly, because callers cannot set it to whatever they
+	// like, and counts all the same when they send it.
+	Heeded bool `json:"-"`
 	// One is true for a multi-valued attribute of which one value is kept: another takes its place.
 	One bool `json:"-"`
 }
+
+// Settable reports whether what callers send for the attribute counts.
+func (a *Attribute) Settable() bool { return a.Mutability != ReadOnly || a.Heeded }
 
 // Sub finds a sub-attribute without regard to case; nil if there is none.
 func (a *Attribute) Sub(name string) *Attribute { return find(a.SubAttributes, name) }
@@ -71,6 +79,8 @@ type Schema struct {
 	Name        string
 	Description string
 	Attributes  []*Attribute
+	// Required is true for an extension that every resource has.
+	Required bool
 }
 
 // ResourceType is a kind of resource: a core schema and extensions.
