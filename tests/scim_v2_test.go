@@ -49,14 +49,14 @@ func TestV2Users(t *testing.T) {
 	patch("remove", `{"op":"remove","path":"name"},{"op":"remove","path":"externalId"},{"op":"remove","path":"emails[value eq \"babs@acme.test\"]"}`,
 		`"displayName":"Babs","active":true,`+wandb)
 	patch("create on patch", `{"op":"Add","path":"emails[type eq \"work\"].value","value":"b@acme.test"}`,
-		`"displayName":"Babs","emails":[{"value":"b@acme.test","type":"work","primary":true}],"active":true,`+wandb)
+		`"displayName":"Babs","emails":[{"value":"b@acme.test","type":"work"}],"active":true,`+wandb)
 	patch("unknown attributes are passed over", `{"op":"Add","path":"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department","value":"x"},{"op":"replace","path":"title","value":"Boss"},{"op":"add","path":"addresses[type eq \"work\"].locality","value":"x"},{"op":"replace","path":"roles","value":[{"value":"admin"}]}`,
-		`"displayName":"Babs","emails":[{"value":"b@acme.test","type":"work","primary":true}],"active":true,`+wandb)
+		`"displayName":"Babs","emails":[{"value":"b@acme.test","type":"work"}],"active":true,`+wandb)
 	vision := h.id("Groups", "vision")
 	h.must(204, "PATCH", "/scim/v2/Groups/"+vision, patchBody(`{"op":"add","path":"members","value":[{"value":"`+id+`"}]}`))
 	group := strings.ReplaceAll(`"groups":[{"value":"ID","$ref":"BASE/Groups/ID","display":"vision","type":"direct"}]`, "BASE", base)
 	patch("rights", `{"op":"replace","path":"`+wandbUser+`:organizationRole","value":"admin"},{"op":"replace","value":{"`+wandbUser+`:weaveRole":"viewer"}},{"op":"replace","path":"`+wandbUser+`:teamRoles[teamName eq \"vision\"].roleName","value":"admin"},{"op":"add","path":"`+wandbUser+`","value":{"registryRoles":[{"registryName":"r","roleName":"admin"}]}}`,
-		`"displayName":"Babs","emails":[{"value":"b@acme.test","type":"work","primary":true}],"active":true,`+group+`,"`+wandbUser+`":{"organizationRole":"admin","modelsSeat":"full","weaveRole":"viewer","teamRoles":[{"teamName":"vision","roleName":"admin"}],"registryRoles":[{"registryName":"r","roleName":"admin"}]}`)
+		`"displayName":"Babs","emails":[{"value":"b@acme.test","type":"work"}],"active":true,`+group+`,"`+wandbUser+`":{"organizationRole":"admin","modelsSeat":"full","weaveRole":"viewer","teamRoles":[{"teamName":"vision","roleName":"admin"}],"registryRoles":[{"registryName":"r","roleName":"admin"}]}`)
 	golden(t, "put keeps rights that it does not mention", h.must(200, "PUT", "/scim/v2/Users/"+id, `{"schemas":["`+coreUser+`"],"userName":"BJensen","displayName":"B"}`),
 		user(`"displayName":"B","active":true,`+group+`,"`+wandbUser+`":{"organizationRole":"admin","modelsSeat":"full","weaveRole":"viewer","teamRoles":[{"teamName":"vision","roleName":"admin"}],"registryRoles":[{"registryName":"r","roleName":"admin"}]}`))
 	patch("roles in registries taken out", `{"op":"remove","path":"`+wandbUser+`:registryRoles"}`,
