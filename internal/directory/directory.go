@@ -45,6 +45,7 @@ import (
 	"errors"
 	"hash"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/authz"
@@ -87,9 +88,10 @@ type Directory struct {
 	now          func() time.Time
 	names        names
 	hmacKey      [32]byte
-	owners       sync.Pool     // of *ownerLookup
-	principals   sync.Pool     // of *principalLookup
-	targets      sync.Pool     // of *targetLookup
+	owners       sync.Pool // of *ownerLookup
+	principals   sync.Pool // of *principalLookup
+	targets      sync.Pool // of *targetLookup
+	roster       atomic.Pointer[roster]
 	turn         chan struct{} // held by the one change among those that were beaten that is decided now
 }
 

@@ -3,6 +3,8 @@ package directory
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -111,18 +113,53 @@ func (d *Directory) RemoveUser(ctx context.Context, id iam.UserID, check func(Pe
 }
 
 // UserPage returns the people from the start-th on in the order of their ids, counted from 0, at most
-// count of them, and how many there are in all. Only those that are returned are read in full.
+// count of them, and how many there are in all. Only those that are returned are read.
 func (d *Directory) UserPage(ctx context.Context, start, count int) (page []*iam.User, total int, err error) {
-	err = d.scan(ctx, d.names.space+"user/", func(r store.Record) error {
-		total++
-		if total <= start || len(page) >= count {
-			return nil
+	ids, err := d.everybody(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	tx := d.reading(ctx)
+	for _, id := range ids[min(start, len(ids)):min(start+count, len(ids))] {
+		u, err := load[iam.User](tx, d.names.user(id))
+		if err != nil {
+			return nil, 0, err
 		}
-		u, err := decode[iam.User](r)
-		page = append(page, u)
-		return err
+		if u != nil { // else deleted between the two reads
+			page = append(page, u)
+		}
+	}
+	return page, len(ids), nil
+}
+
+// roster is who there is at a revision.
+type roster struct {
+	revision store.Revision
+	ids      []iam.UserID
+}
+
+// everybody returns the ids of all people, sorted. It goes through the store only if something changed
+// since it last did: whoever lists a large organization asks for hundreds of pages.
+func (d *Directory) everybody(ctx context.Context) ([]iam.UserID, error) {
+	// Before what is scanned, so that what changes meanwhile makes the roster old.
+	r, err := d.cache.Store().Get(ctx, store.RevisionKey(d.space))
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, unreadable(fmt.Errorf("reading the revision: %w", err))
+	}
+	if known := d.roster.Load(); known != nil && known.revision == r.Version {
+		return known.ids, nil
+	}
+	prefix := d.names.space + "user/"
+	var ids []iam.UserID
+	err = d.scan(ctx, prefix, func(r store.Record) error {
+		ids = append(ids, iam.UserID(r.Key[len(prefix):]))
+		return nil
 	})
-	return page, total, err
+	if err != nil {
+		return nil, err
+	}
+	d.roster.Store(&roster{r.Version, ids})
+	return ids, nil
 }
 
 // FindUserByName returns the id of the person with exactly that user name, without regard to case; ""
@@ -162,6 +199,17 @@ func (d *Directory) Group(ctx context.Context, id iam.TeamID) (*Group, error) {
 		return nil, iam.NotFoundf("there is no team %q: the id is wrong, or the team was deleted", untrusted.Clip(string(id)))
 	}
 	return g, err
+}
+
+// GroupHead is Group without the members, for whom everybody in the team is read.
+func (d *Directory) GroupHead(ctx context.Context, id iam.TeamID) (*Group, error) {
+	tx := d.reading(ctx)
+	t, err := tx.team(id)
+	if err != nil {
+		return nil, err
+	}
+	g := &Group{Team: t}
+	return g, tx.describe(g)
 }
 
 // Groups returns every team, sorted by name; with members, for which everybody is read, only if asked.

@@ -233,7 +233,8 @@ func (d Dialect) dialectGroups(q *request) ([]*directory.Group, error) {
 	if len(f.Needs) != 1 || len(f.Exact) != 1 || f.Exact[0].Target.Attribute.Name != "displayName" {
 		return nil, errDialectFilter
 	}
-	return d.groupNamed(q.ctx(), f.Exact[0].Value)
+	id, err := d.Directory.FindTeam(q.ctx(), f.Exact[0].Value)
+	return d.groupOf(q.ctx(), id, true, err)
 }
 
 // member finds a member by e-mail address, which the dialect takes in place of an id (SCIM-35).

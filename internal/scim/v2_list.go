@@ -244,7 +244,7 @@ type matcher struct {
 
 type match struct {
 	user *iam.User
-	key  schema.Resource // what the order depends on; nil without one
+	key  *string // by which they are ordered
 }
 
 func (v V2) matcher(ctx context.Context, s *search) (*matcher, error) {
@@ -275,7 +275,7 @@ func (m *matcher) look(u *iam.User) {
 	m.total++
 	switch {
 	case m.sort != nil:
-		m.kept = append(m.kept, match{u, r})
+		m.kept = append(m.kept, match{u, m.sort.SortKey(r)})
 	case m.total > m.start && len(m.kept) < m.count:
 		m.kept = append(m.kept, match{user: u})
 	}
@@ -295,8 +295,8 @@ func (m *matcher) page() []*iam.User {
 	return users
 }
 
-func (s *search) order(a, b schema.Resource) int {
-	c := s.sort.Compare(a, b)
+func (s *search) order(a, b *string) int {
+	c := schema.CompareKeys(a, b)
 	if s.descending {
 		return -c
 	}
@@ -352,14 +352,19 @@ func (v V2) findGroups(ctx context.Context, s *search) ([]*directory.Group, erro
 	}
 	type match struct {
 		group *directory.Group
-		key   schema.Resource
+		key   *string
 	}
 	var kept []match
 	for _, g := range groups {
 		r := groupResource(g, s.base, everything)
-		if s.filter == nil || s.filter.Matches(r) {
-			kept = append(kept, match{g, r})
+		if s.filter != nil && !s.filter.Matches(r) {
+			continue
 		}
+		m := match{group: g}
+		if s.sort != nil {
+			m.key = s.sort.SortKey(r)
+		}
+		kept = append(kept, m)
 	}
 	if s.sort != nil {
 		slices.SortStableFunc(kept, func(a, b match) int { return s.order(a.key, b.key) })
@@ -377,23 +382,32 @@ func (v V2) candidates(ctx context.Context, s *search, members bool) ([]*directo
 		for _, e := range s.filter.Exact {
 			switch e.Target.Attribute.Name {
 			case "displayName":
-				return v.groupNamed(ctx, e.Value)
+				id, err := v.Directory.FindTeam(ctx, e.Value)
+				return v.groupOf(ctx, id, members, err)
 			case "id":
-				return v.groupOf(ctx, e.Value)
+				id, err := teamID(e.Value)
+				if err != nil {
+					id = "" // no team's
+				}
+				return v.groupOf(ctx, id, members, nil)
 			}
 		}
 	}
 	return v.Directory.Groups(ctx, members)
 }
 
-func (v V2) groupOf(ctx context.Context, text string) ([]*directory.Group, error) {
-	id, err := teamID(text)
-	if err != nil {
-		return nil, nil
+// groupOf returns the team of that id, if there is one.
+func (s *Service) groupOf(ctx context.Context, id iam.TeamID, members bool, err error) ([]*directory.Group, error) {
+	if err != nil || id == "" {
+		return nil, err
 	}
-	g, err := v.Directory.Group(ctx, id)
+	find := s.Directory.GroupHead
+	if members {
+		find = s.Directory.Group
+	}
+	g, err := find(ctx, id)
 	if iam.KindOf(err) == iam.KindNotFound {
-		return nil, nil
+		return nil, nil // deleted between the two reads
 	}
 	return []*directory.Group{g}, err
 }

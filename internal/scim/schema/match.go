@@ -1,8 +1,8 @@
 package schema
 
 import (
-	"cmp"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -258,22 +258,9 @@ func values(v any) []any {
 	}
 }
 
-// Compare orders two resources by an attribute: the primary or first value counts, what has none comes
-// last (RFC 7644 section 3.4.2.3).
-func (t Target) Compare(a, b Resource) int {
-	va, vb := t.sortKey(a), t.sortKey(b)
-	switch {
-	case va == nil && vb == nil:
-		return 0
-	case va == nil:
-		return 1
-	case vb == nil:
-		return -1
-	}
-	return cmp.Compare(*va, *vb)
-}
-
-func (t Target) sortKey(r Resource) *string {
+// SortKey returns what a resource is ordered by: the primary or first value of the attribute; nil if it
+// has none (RFC 7644 section 3.4.2.3).
+func (t Target) SortKey(r Resource) *string {
 	leaf := t.leaf()
 	if leaf == nil {
 		return nil
@@ -292,14 +279,34 @@ func (t Target) sortKey(r Resource) *string {
 	if inner, ok := v.(Resource); ok {
 		v = inner[leaf.Name]
 	}
-	if v == nil {
+	var text string
+	switch v := v.(type) {
+	case nil:
+		return nil
+	case string:
+		text = v
+	case bool:
+		text = strconv.FormatBool(v)
+	default:
 		return nil
 	}
-	text := fmt.Sprint(v)
 	if !leaf.CaseExact {
 		text = iam.FoldName(text)
 	}
 	return &text
+}
+
+// CompareKeys orders two keys of SortKey; what has none comes last.
+func CompareKeys(a, b *string) int {
+	switch {
+	case a == nil && b == nil:
+		return 0
+	case a == nil:
+		return 1
+	case b == nil:
+		return -1
+	}
+	return strings.Compare(*a, *b)
 }
 
 // boolean reads true and false, also as strings in any case, as Entra sends them.
