@@ -508,3 +508,46 @@ func TestSCIMVersions(t *testing.T) {
 		h.must(200, "PATCH", path, change, "If-Match", "*")
 	}
 }
+
+// TestSCIMEndsTokens is S07 for access tokens, which do not come back with their owner, and S05: a token
+// is for work, not for administration.
+func TestSCIMEndsTokens(t *testing.T) {
+	f := startFederated(t)
+	h := scimHouse{process: f.process, upstream: f.upstream, admin: f.mustIAM("key", "create", "--owner", "root", "--name", "scim")}
+	alice := h.id("Users", "alice")
+	token := f.mustExchange(t, f.assertion("alice@acme.test"))
+	for range 2 {
+		f.counts(t, "new", token, true)
+	}
+	h.must(200, "PATCH", "/scim/v2/Users/"+alice, patchBody(`{"op":"replace","path":"active","value":false}`))
+	f.counts(t, "deactivated", token, false)
+	h.must(200, "PATCH", "/scim/v2/Users/"+alice, patchBody(`{"op":"replace","path":"active","value":true}`))
+	f.counts(t, "reactivated", token, false)
+	f.counts(t, "reactivated, a new one", f.mustExchange(t, f.assertion("alice@acme.test")), true)
+
+	root := f.mustExchange(t, f.assertion("root@acme.test"))
+	h.refused(401, "", "API key", "GET", "/scim/v2/Users", "", "Authorization", "Bearer "+root)
+	h.refused(401, "", "API key", "GET", "/scim/Users", "", "Authorization", "Bearer "+root)
+}
+
+// TestSCIMShadow: where nothing is enforced, administration is all the same.
+func TestSCIMShadow(t *testing.T) {
+	h := startSCIMWith(t, "enforcement shadow")
+	h.refused(401, "", "not known", "GET", "/scim/Users", "", "Authorization", "Bearer local-"+strings.Repeat("0", 40))
+	h.refused(401, "", "API key", "GET", "/scim/v2/Users", "", "Authorization", "")
+	h.refused(403, "", "admin", "GET", "/scim/Users", "", "Authorization", "Bearer "+aliceKey)
+	if got := h.upstream.take(); len(got) != 0 {
+		t.Errorf("%d requests reached the server behind", len(got))
+	}
+}
+
+// TestSCIMIsTheServers: in front of a server that is the record, its own SCIM answers, and refuses.
+func TestSCIMIsTheServers(t *testing.T) {
+	r := startRecordWith(t, "", "", "")
+	if a := r.send("GET", "/scim/Users", recordRoot, "", nil); a.status != 200 || !strings.Contains(a.body, "mallory") || strings.Contains(a.body, "usr_") {
+		t.Errorf("the server's list: %d %s", a.status, a.body)
+	}
+	if a := r.send("GET", "/scim/v2/Users", recordRoot, "", nil); strings.Contains(a.body, "urn:ietf:params:scim") {
+		t.Errorf("the gateway answers in the server's place: %d %s", a.status, a.body)
+	}
+}
