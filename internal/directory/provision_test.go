@@ -1,6 +1,7 @@
 package directory_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -105,6 +106,40 @@ func TestExternalIDs(t *testing.T) { // S03
 	find("x")
 	_, err = h.SetUser(ctx, alice, directory.UserChange{ExternalID: ptr("a\nb")})
 	h.refused(err, iam.KindInvalid, "external id")
+}
+
+// What provisioning clients told outlives a move to another store, by which they find people again.
+func TestExportKeepsExternalIDs(t *testing.T) {
+	h, ctx := newHouse(t), context.Background()
+	_, err := h.CreateUser(ctx, directory.NewUser{Username: "alice", ExternalID: "x", GivenName: "A", FamilyName: "B"})
+	h.ok(err)
+	_, err = h.CreateGroup(ctx, "vision", "g", nil)
+	h.ok(err)
+	var file bytes.Buffer
+	h.ok(h.Export(ctx, &file))
+	again := newHouse(t)
+	_, err = again.Import(ctx, file.Bytes(), directory.ImportOptions{})
+	h.ok(err)
+	ids, err := again.FindUsersByExternalID(ctx, "x")
+	h.ok(err)
+	if len(ids) != 1 {
+		t.Fatalf("x finds %v in\n%s", ids, &file)
+	}
+	u, err := again.User(ctx, ids[0])
+	h.ok(err)
+	if u.Username != "alice" || u.GivenName != "A" || u.FamilyName != "B" {
+		t.Errorf("alice is %+v", u)
+	}
+	groups, err := again.Groups(ctx, false)
+	h.ok(err)
+	if len(groups) != 1 || groups[0].ExternalID != "g" {
+		t.Errorf("the teams are %+v", groups)
+	}
+	result, err := again.Import(ctx, file.Bytes(), directory.ImportOptions{})
+	h.ok(err)
+	if result.Updated != 0 || result.Created != 0 {
+		t.Errorf("importing it again: %+v", result)
+	}
 }
 
 func TestModified(t *testing.T) { // RFC 7643 section 3.1
