@@ -456,6 +456,8 @@ func TestDialectRefusals(t *testing.T) {
 		{400, "invalidSyntax", "twice", `{"userName":"a","USERNAME":"b","emails":[{"value":"a@b.c"}]}`},
 		{400, "invalidSyntax", "nested", strings.Repeat(`{"a":`, 40) + "1" + strings.Repeat("}", 40)},
 		{400, "invalidValue", "emails", `{"userName":"eve"}`},
+		{400, "invalidValue", "emails", `{"userName":"eve","emails":[]}`},
+		{400, "invalidValue", "emails", `{"userName":"eve","emails":[7]}`},
 		{400, "invalidValue", "userName", `{"emails":[{"value":"eve@acme.test"}]}`},
 		{400, "invalidValue", "primary", `{"userName":"eve","emails":[{"value":"a@acme.test"},{"value":"b@acme.test"}]}`},
 		{400, "invalidValue", "primary", `{"userName":"eve","emails":[{"value":"a@acme.test","primary":true},{"value":"b@acme.test","primary":true}]}`},
@@ -481,6 +483,27 @@ func TestDialectRefusals(t *testing.T) {
 	if after := fmt.Sprint(h.must(200, "GET", "/scim/Users/"+alice, "")); after != before {
 		t.Errorf("alice changed:\n%s\n%s", before, after)
 	}
+}
+
+// TestOldViewers: who has the organization role viewer from before keeps it when something else changes.
+func TestOldViewers(t *testing.T) {
+	h := startSCIM(t)
+	h.mustIAM("user", "create", "olga", "--role", "viewer", "--email", "olga@acme.test")
+	h.mustIAM("team", "set", "vision", "--add", "olga:member")
+	id := h.id("Users", "olga")
+	for _, path := range []string{"/scim/Users/", "/scim/v2/Users/"} {
+		h.must(200, "PATCH", path+id, patchBody(`{"op":"replace","value":{"displayName":"`+path+`"}}`))
+		if got := h.must(200, "GET", "/scim/Users/"+id, ""); fmt.Sprint(got["organizationRole"], got["modelsSeat"], got["teamRoles"]) != "viewerfull[map[roleName:member teamName:vision]]" {
+			t.Errorf("olga is %v", got)
+		}
+	}
+	got := h.must(200, "PATCH", "/scim/Users/"+id, `{"Operations":[{"op":"replace","path":"organizationRole","value":"member"}]}`)
+	if fmt.Sprint(got["organizationRole"], got["modelsSeat"]) != "memberfull" {
+		t.Errorf("olga is %v", got)
+	}
+	// The response's own form of an address is taken too (SCIM-15).
+	h.must(201, "POST", "/scim/Users", `{"UserName":"odd","Emails":{"Value":"odd@acme.test","Primary":true}}`)
+	h.refused(400, "invalidSyntax", "schemas", "PATCH", "/scim/Users/"+id, `{"schemas":["urn:x"],"Operations":[{"op":"replace","path":"displayName","value":"x"}]}`)
 }
 
 // TestSCIMVersions is SCIM-12: a change of what somebody else changed meanwhile is refused.

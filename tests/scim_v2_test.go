@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -485,6 +486,25 @@ func TestSCIMRaces(t *testing.T) {
 	all.Wait()
 	if members := h.must(200, "GET", path, "")["members"].([]any); len(members) != len(users) {
 		t.Errorf("%d of %d are members", len(members), len(users))
+	}
+	// Of those who create the same person in different spellings, one does.
+	var made, told atomic.Int32
+	for _, name := range []string{"dora", "Dora", "DORA", "dorA", "dORA"} {
+		all.Go(func() {
+			a, err := h.try("POST", "/scim/v2/Users", `{"schemas":["`+coreUser+`"],"userName":"`+name+`","emails":[{"value":"`+name+`@acme.test"}]}`, http.Header{"Authorization": {"Bearer " + h.admin}})
+			switch {
+			case err == nil && a.status == 201:
+				made.Add(1)
+			case err == nil && a.status == 409 && strings.Contains(a.body, `"uniqueness"`):
+				told.Add(1)
+			default:
+				t.Errorf("creating %s: %d %s %v", name, a.status, a.body, err)
+			}
+		})
+	}
+	all.Wait()
+	if made.Load() != 1 || told.Load() != 4 {
+		t.Errorf("%d were created, %d told", made.Load(), told.Load())
 	}
 }
 

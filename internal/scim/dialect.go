@@ -284,14 +284,15 @@ var errDialectFilter = &iam.Error{Kind: iam.KindInvalid, Reason: filter.ReasonIn
 	Message: `here people are found by userName eq "NAME" or emails.value eq "ADDRESS", and teams by displayName eq "NAME"; every other filter of the standard works below /scim/v2`}
 
 func (d Dialect) createUser(q *request) (*response, error) {
-	if emails, ok := q.body["emails"].([]any); !ok || len(emails) == 0 {
-		return nil, invalidValue("a user needs emails, a list with the primary address in it")
-	}
 	r, err := dialectUserType.Read(q.body)
 	if err != nil {
 		return nil, err
 	}
-	if list, _ := r["emails"].([]any); len(list) > 1 && !hasPrimary(list) {
+	list, _ := r["emails"].([]any)
+	if len(list) == 0 {
+		return nil, invalidValue("a user needs emails, a list with the primary address in it")
+	}
+	if len(list) > 1 && !hasPrimary(list) {
 		return nil, invalidValue("of several emails one needs to be primary")
 	}
 	n, err := newUser(standard(r))

@@ -279,7 +279,7 @@ func (d Dialect) putGroup(q *request) (*response, error) {
 }
 
 func (d Dialect) patchGroup(q *request) (*response, error) {
-	operations, err := readPatch(q.body)
+	operations, err := readDialectPatch(q.body)
 	if err != nil {
 		return nil, err
 	}

@@ -196,7 +196,7 @@ func (d Dialect) putRole(q *request) (*response, error) {
 
 // patchRole is R5.
 func (d Dialect) patchRole(q *request) (*response, error) {
-	operations, err := readPatch(q.body)
+	operations, err := readDialectPatch(q.body)
 	if err != nil {
 		return nil, err
 	}

@@ -133,7 +133,7 @@ func newUser(r schema.Resource) (directory.NewUser, error) {
 	if wandb["teamRoles"] != nil {
 		return n, invalidValue("a new user is in no team yet: add them to the team's members first, then give them a role there")
 	}
-	role, models, weave, err := rights(wandb)
+	role, models, weave, err := rights(wandb, "")
 	if err != nil {
 		return n, err
 	}
@@ -149,8 +149,9 @@ func fullName(r schema.Resource) string {
 }
 
 // rights reads organization role and seats; nil for what is not given. The role viewer, which W&B does
-// not give any more, is the role member with seats that only read (ORG-6, design section 6).
-func rights(wandb schema.Resource) (role *iam.OrganizationRole, models, weave *iam.Seat, err error) {
+// not give any more, is the role member with seats that only read (ORG-6, design section 6); whoever has it
+// of old keeps it until told otherwise.
+func rights(wandb schema.Resource, was iam.OrganizationRole) (role *iam.OrganizationRole, models, weave *iam.Seat, err error) {
 	if role, err = parsed(wandb, "organizationRole", iam.ParseOrganizationRole); err != nil {
 		return nil, nil, nil, err
 	}
@@ -160,7 +161,7 @@ func rights(wandb schema.Resource) (role *iam.OrganizationRole, models, weave *i
 	if weave, err = parsed(wandb, "weaveRole", iam.ParseSeat); err != nil {
 		return nil, nil, nil, err
 	}
-	if value(role) == iam.OrganizationViewer {
+	if value(role) == iam.OrganizationViewer && was != iam.OrganizationViewer {
 		member, viewer := iam.OrganizationMember, iam.SeatViewer
 		role, models, weave = &member, &viewer, &viewer
 	}
@@ -190,11 +191,8 @@ func (s *Service) userChange(q *request, p directory.Person, r schema.Resource) 
 	if !ok {
 		return c, nil
 	}
-	if str(wandb, "organizationRole") == string(p.Role) {
-		delete(wandb, "organizationRole") // a viewer of old stays one until told otherwise
-	}
 	var err error
-	if c.Role, c.ModelsSeat, c.WeaveSeat, err = rights(wandb); err != nil {
+	if c.Role, c.ModelsSeat, c.WeaveSeat, err = rights(wandb, p.Role); err != nil {
 		return c, err
 	}
 	c.RegistryRoles = ptr(registryRoles(wandb))
@@ -202,7 +200,7 @@ func (s *Service) userChange(q *request, p directory.Person, r schema.Resource) 
 	if err != nil {
 		return c, err
 	}
-	if str(wandb, "organizationRole") == string(iam.OrganizationViewer) {
+	if str(wandb, "organizationRole") == string(iam.OrganizationViewer) && p.Role != iam.OrganizationViewer {
 		c.TeamRoles = viewerEverywhere(p)
 	}
 	return c, s.changeTeamRoles(q, p, &c, roles)
