@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -301,6 +302,7 @@ func TestV2Groups(t *testing.T) {
 		for _, m := range list {
 			found = append(found, who[m.(map[string]any)["value"].(string)])
 		}
+		slices.Sort(found)
 		if got := strings.Join(found, " "); got != want {
 			t.Errorf("the members are %q, want %q", got, want)
 		}

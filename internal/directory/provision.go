@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
@@ -23,19 +24,14 @@ type Person struct {
 	TeamNames map[iam.TeamID]string
 }
 
-// Group is a team with its members, sorted by user name.
+// Group is a team with the ids of its members, sorted.
 type Group struct {
 	*iam.Team
 	// ExternalID is what provisioning calls the team.
 	ExternalID string
 	// Modified is when the members or the external id last changed; zero if they never did.
 	Modified time.Time
-	Members  []*iam.User
-}
-
-// Member reports whether the person is in the team.
-func (g *Group) Member(id iam.UserID) bool {
-	return slices.ContainsFunc(g.Members, func(u *iam.User) bool { return u.ID == id })
+	Members  []iam.UserID
 }
 
 // GroupEdit is what to change about a team. Those who are added become members; those who are there
@@ -201,28 +197,17 @@ func (d *Directory) Group(ctx context.Context, id iam.TeamID) (*Group, error) {
 	return g, err
 }
 
-// GroupHead is Group without the members, for whom everybody in the team is read.
-func (d *Directory) GroupHead(ctx context.Context, id iam.TeamID) (*Group, error) {
-	tx := d.reading(ctx)
-	t, err := tx.team(id)
-	if err != nil {
-		return nil, err
-	}
-	g := &Group{Team: t}
-	return g, tx.describe(g)
-}
-
-// Groups returns every team, sorted by name; with members, for which everybody is read, only if asked.
+// Groups returns every team, sorted by name; with members only if asked.
 func (d *Directory) Groups(ctx context.Context, members bool) ([]*Group, error) {
 	var groups []*Group
 	tx := d.reading(ctx)
 	if _, err := tx.list(d.names.space + "group/"); err != nil { // in one go, for what follows
 		return nil, err
 	}
-	at := map[iam.TeamID]*Group{}
+	at := map[string]*Group{}
 	err := d.Teams(ctx, func(t *iam.Team) error {
 		g := &Group{Team: t}
-		groups, at[t.ID] = append(groups, g), g
+		groups, at[string(t.ID)] = append(groups, g), g
 		return tx.describe(g)
 	})
 	if err != nil {
@@ -232,18 +217,39 @@ func (d *Directory) Groups(ctx context.Context, members bool) ([]*Group, error) 
 	if !members {
 		return groups, nil
 	}
-	err = d.Users(ctx, func(u *iam.User) error {
-		for _, m := range u.Teams {
-			if g := at[m.Team]; g != nil {
-				g.Members = append(g.Members, u)
-			}
+	prefix := d.names.space + "member/"
+	return groups, d.scan(ctx, prefix, func(r store.Record) error {
+		team, user, _ := strings.Cut(r.Key[len(prefix):], "/")
+		if g := at[team]; g != nil {
+			g.Members = append(g.Members, iam.UserID(user))
 		}
 		return nil
 	})
-	for _, g := range groups {
-		g.sort()
+}
+
+// manyNames is from how many people on it is cheaper to read everybody than each of them.
+const manyNames = 1000
+
+// Usernames returns the user names of people. Who was deleted meanwhile has none.
+func (d *Directory) Usernames(ctx context.Context, ids []iam.UserID) (map[iam.UserID]string, error) {
+	names := make(map[iam.UserID]string, len(ids))
+	if len(ids) > manyNames {
+		return names, d.Users(ctx, func(u *iam.User) error {
+			names[u.ID] = u.Username
+			return nil
+		})
 	}
-	return groups, err
+	tx := d.reading(ctx)
+	for _, id := range ids {
+		u, err := load[iam.User](tx, d.names.user(id))
+		if err != nil {
+			return nil, err
+		}
+		if u != nil {
+			names[id] = u.Username
+		}
+	}
+	return names, nil
 }
 
 // CreateGroup adds a team with its first members. A name that is taken is iam.KindConflict with
@@ -366,18 +372,8 @@ func (tx *transaction) group(id iam.TeamID) (*Group, error) {
 		return nil, err
 	}
 	for _, key := range keys {
-		u, err := load[iam.User](tx, tx.d.names.user(iam.UserID(key[len(prefix):])))
-		if err != nil {
-			return nil, err
-		}
-		if u == nil {
-			continue // deleted between the two reads
-		}
-		if _, in := u.Membership(id); in {
-			g.Members = append(g.Members, u)
-		}
+		g.Members = append(g.Members, iam.UserID(key[len(prefix):]))
 	}
-	g.sort()
 	return g, nil
 }
 
@@ -387,10 +383,6 @@ func (tx *transaction) describe(g *Group) error {
 		g.ExternalID, g.Modified = r.ExternalID, r.Modified
 	}
 	return err
-}
-
-func (g *Group) sort() {
-	slices.SortFunc(g.Members, func(a, b *iam.User) int { return cmp.Compare(iam.FoldName(a.Username), iam.FoldName(b.Username)) })
 }
 
 func (tx *transaction) person(id iam.UserID) (Person, error) {

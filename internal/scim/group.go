@@ -1,7 +1,9 @@
 package scim
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,11 +24,7 @@ type groupRecord struct {
 }
 
 func recordOf(g *directory.Group) groupRecord {
-	r := groupRecord{ID: g.ID, Name: g.Name, ExternalID: g.ExternalID, Modified: g.Modified}
-	for _, u := range g.Members {
-		r.Members = append(r.Members, u.ID)
-	}
-	return r
+	return groupRecord{ID: g.ID, Name: g.Name, ExternalID: g.ExternalID, Modified: g.Modified, Members: g.Members}
 }
 
 func groupVersion(g *directory.Group) string { return versionOf(recordOf(g)) }
@@ -39,20 +37,16 @@ func groupResource(g *directory.Group, base string, wants func(name string) bool
 	}
 	if wants("members") && len(g.Members) > 0 {
 		members := make([]any, len(g.Members))
-		for i, u := range g.Members {
-			members[i] = schema.Resource{"value": string(u.ID), "$ref": base + "/Users/" + string(u.ID), "type": "User"}
+		for i, id := range g.Members {
+			members[i] = schema.Resource{"value": string(id), "$ref": base + "/Users/" + string(id), "type": "User"}
 		}
 		r["members"] = members
 	}
 	if wants("meta") {
-		meta := schema.Resource{
+		r["meta"] = schema.Resource{
 			"resourceType": "Group", "created": moment(g.Created), "lastModified": lastModified(g.Created, g.Modified),
-			"location": base + "/Groups/" + string(g.ID),
+			"location": base + "/Groups/" + string(g.ID), "version": groupVersion(g),
 		}
-		if wants("members") { // which the version depends on
-			meta["version"] = groupVersion(g)
-		}
-		r["meta"] = meta
 	}
 	return r
 }
@@ -134,10 +128,10 @@ func (s *Service) groupEdit(q *request, g *directory.Group, r schema.Resource, f
 		stay[id] = true
 	}
 	was := make(map[iam.UserID]bool, len(g.Members))
-	for _, u := range g.Members {
-		was[u.ID] = true
-		if !stay[u.ID] {
-			e.Remove = append(e.Remove, u.ID)
+	for _, id := range g.Members {
+		was[id] = true
+		if !stay[id] {
+			e.Remove = append(e.Remove, id)
 		}
 	}
 	for _, id := range ids {
@@ -176,20 +170,27 @@ type dialectMember struct {
 	Display string     `json:"Display"`
 }
 
-func newDialectGroup(g *directory.Group) dialectGroup {
+func newDialectGroup(g *directory.Group, names map[iam.UserID]string) dialectGroup {
 	d := dialectGroup{DisplayName: g.Name, ID: g.ID, Schemas: []string{groupSchema}, Meta: dialectMeta{
 		ResourceType: "Group", Created: moment(g.Created), LastModified: lastModified(g.Created, g.Modified),
 		Location: "Groups/" + string(g.ID), Version: groupVersion(g),
 	}}
-	for _, u := range g.Members {
-		d.Members = append(d.Members, dialectMember{Value: u.ID, Display: u.Username})
+	for _, id := range g.Members {
+		if name, ok := names[id]; ok { // else deleted between the two reads
+			d.Members = append(d.Members, dialectMember{Value: id, Display: name})
+		}
 	}
+	slices.SortFunc(d.Members, func(a, b dialectMember) int { return cmp.Compare(iam.FoldName(a.Display), iam.FoldName(b.Display)) })
 	return d
 }
 
-func dialectGroupAnswer(status int, g *directory.Group) *response {
-	d := newDialectGroup(g)
-	return &response{status: status, body: d, version: d.Meta.Version}
+func (d Dialect) groupAnswer(q *request, status int, g *directory.Group) (*response, error) {
+	names, err := d.Directory.Usernames(q.ctx(), g.Members)
+	if err != nil {
+		return nil, err
+	}
+	shown := newDialectGroup(g, names)
+	return &response{status: status, body: shown, version: shown.Meta.Version}, nil
 }
 
 func (d Dialect) getGroup(q *request) (*response, error) {
@@ -201,7 +202,7 @@ func (d Dialect) getGroup(q *request) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dialectGroupAnswer(http.StatusOK, g), nil
+	return d.groupAnswer(q, http.StatusOK, g)
 }
 
 func (d Dialect) listGroups(q *request) (*response, error) {
@@ -215,9 +216,17 @@ func (d Dialect) listGroups(q *request) (*response, error) {
 	}
 	total := len(groups)
 	page := groups[min(start-1, total):min(start-1+count, total)]
+	var everybody []iam.UserID
+	for _, g := range page {
+		everybody = append(everybody, g.Members...)
+	}
+	names, err := d.Directory.Usernames(q.ctx(), everybody)
+	if err != nil {
+		return nil, err
+	}
 	shown := make([]dialectGroup, len(page))
 	for i, g := range page {
-		shown[i] = newDialectGroup(g)
+		shown[i] = newDialectGroup(g, names)
 	}
 	return list(shown, start, count, total), nil
 }
@@ -234,7 +243,7 @@ func (d Dialect) dialectGroups(q *request) ([]*directory.Group, error) {
 		return nil, errDialectFilter
 	}
 	id, err := d.Directory.FindTeam(q.ctx(), f.Exact[0].Value)
-	return d.groupOf(q.ctx(), id, true, err)
+	return d.groupOf(q.ctx(), id, err)
 }
 
 // member finds a member by e-mail address, which the dialect takes in place of an id (SCIM-35).
@@ -263,7 +272,7 @@ func (d Dialect) createGroup(q *request) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dialectGroupAnswer(http.StatusCreated, g), nil
+	return d.groupAnswer(q, http.StatusCreated, g)
 }
 
 func (d Dialect) putGroup(q *request) (*response, error) {
@@ -275,7 +284,7 @@ func (d Dialect) putGroup(q *request) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dialectGroupAnswer(http.StatusOK, g), nil
+	return d.groupAnswer(q, http.StatusOK, g)
 }
 
 func (d Dialect) patchGroup(q *request) (*response, error) {
@@ -292,7 +301,7 @@ func (d Dialect) patchGroup(q *request) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dialectGroupAnswer(http.StatusOK, g), nil
+	return d.groupAnswer(q, http.StatusOK, g)
 }
 
 // byID puts ids in the place of e-mail addresses in an operation's value, so that members who are to be

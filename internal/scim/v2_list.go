@@ -326,16 +326,6 @@ func (v V2) groupsBy(q *request, values url.Values) (*response, error) {
 	groups = groups[min(s.start, total):min(s.start+s.count, total)]
 	page := make([]schema.Resource, len(groups))
 	for i, g := range groups {
-		if s.projection.Wants("members") {
-			whole, err := v.Directory.Group(q.ctx(), g.ID)
-			switch {
-			case iam.KindOf(err) == iam.KindNotFound: // deleted between the two reads: as it was
-			case err != nil:
-				return nil, err
-			default:
-				g = whole
-			}
-		}
 		page[i] = groupResource(g, s.base, s.projection.Wants)
 	}
 	return s.answer(page, total), nil
@@ -343,10 +333,7 @@ func (v V2) groupsBy(q *request, values url.Values) (*response, error) {
 
 // findGroups finds the teams that meet a search, in its order.
 func (v V2) findGroups(ctx context.Context, s *search) ([]*directory.Group, error) {
-	needs := func(name string) bool {
-		return s.filter != nil && slices.Contains(s.filter.Needs, name) || s.sort != nil && s.sort.TopLevel() == name
-	}
-	groups, err := v.candidates(ctx, s, needs("members") || needs("meta"))
+	groups, err := v.candidates(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -377,35 +364,31 @@ func (v V2) findGroups(ctx context.Context, s *search) ([]*directory.Group, erro
 }
 
 // candidates are the teams that can meet a search: the one that it names exactly, or all.
-func (v V2) candidates(ctx context.Context, s *search, members bool) ([]*directory.Group, error) {
+func (v V2) candidates(ctx context.Context, s *search) ([]*directory.Group, error) {
 	if s.filter != nil {
 		for _, e := range s.filter.Exact {
 			switch e.Target.Attribute.Name {
 			case "displayName":
 				id, err := v.Directory.FindTeam(ctx, e.Value)
-				return v.groupOf(ctx, id, members, err)
+				return v.groupOf(ctx, id, err)
 			case "id":
 				id, err := teamID(e.Value)
 				if err != nil {
 					id = "" // no team's
 				}
-				return v.groupOf(ctx, id, members, nil)
+				return v.groupOf(ctx, id, nil)
 			}
 		}
 	}
-	return v.Directory.Groups(ctx, members)
+	return v.Directory.Groups(ctx, true)
 }
 
 // groupOf returns the team of that id, if there is one.
-func (s *Service) groupOf(ctx context.Context, id iam.TeamID, members bool, err error) ([]*directory.Group, error) {
+func (s *Service) groupOf(ctx context.Context, id iam.TeamID, err error) ([]*directory.Group, error) {
 	if err != nil || id == "" {
 		return nil, err
 	}
-	find := s.Directory.GroupHead
-	if members {
-		find = s.Directory.Group
-	}
-	g, err := find(ctx, id)
+	g, err := s.Directory.Group(ctx, id)
 	if iam.KindOf(err) == iam.KindNotFound {
 		return nil, nil // deleted between the two reads
 	}
@@ -449,11 +432,7 @@ func (v V2) searchAll(q *request) (*response, error) {
 		if len(list.Resources) >= users.count {
 			break
 		}
-		whole, err := v.Directory.Group(q.ctx(), g.ID)
-		if err != nil {
-			return nil, err
-		}
-		list.Resources = append(list.Resources, groups.projection.Apply(groupResource(whole, q.base, groups.projection.Wants)))
+		list.Resources = append(list.Resources, groups.projection.Apply(groupResource(g, q.base, groups.projection.Wants)))
 	}
 	list.ItemsPerPage = len(list.Resources)
 	all.body = list
