@@ -34,6 +34,18 @@ type Config struct {
 	Report func(*http.Request, Event)
 }
 
+// Event is one change, as the log has it.
+type Event struct {
+	// Principal made the change.
+	Principal *iam.Principal
+	// Action is what was done, in W&B's grammar object:operation: user:create, team:update, role:delete.
+	Action string
+	// Target is the id of what was changed.
+	Target string
+	// Before and After are the records; nil before creation and after deletion.
+	Before, After any
+}
+
 // Service provisions one directory.
 type Service struct{ Config }
 

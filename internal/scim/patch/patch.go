@@ -421,8 +421,7 @@ func describe(e filter.Expression, a *schema.Attribute, into schema.Resource) bo
 	}
 }
 
-// added returns a list with further values. Those that are there already are not added again; one that
-// is primary takes that from the others (RFC 7644 section 3.5.2).
+// added returns a list with further values. Those that are there already are not added again.
 func added(was any, more []any) []any {
 	list, _ := was.([]any)
 	there := keysOf(list)
@@ -430,13 +429,6 @@ func added(was any, more []any) []any {
 		key := keyOf(v)
 		if there[key] {
 			continue
-		}
-		if inner, ok := v.(schema.Resource); ok && inner["primary"] == true {
-			for _, other := range list {
-				if other, ok := other.(schema.Resource); ok && other["primary"] == true {
-					other["primary"] = false
-				}
-			}
 		}
 		there[key] = true
 		list = append(list, v)

@@ -11,18 +11,6 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/problem"
 )
 
-// Event is one change, as the log has it.
-type Event struct {
-	// Principal made the change.
-	Principal *iam.Principal
-	// Action is what was done, in W&B's grammar object:operation: user:create, team:update, role:delete.
-	Action string
-	// Target is the id of what was changed.
-	Target string
-	// Before and After are the records; nil before creation and after deletion.
-	Before, After any
-}
-
 // versionOf names the state of a record: a weak entity tag of all it says.
 func versionOf(record any) string {
 	text, err := json.Marshal(record)
