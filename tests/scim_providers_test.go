@@ -2,6 +2,7 @@ package tests
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -160,4 +161,31 @@ func TestExternalIDIsNobody(t *testing.T) {
 	if found := h.must(200, "GET", "/scim/v2/Users?sortBy=userName&filter="+escape(`externalId eq "1"`), ""); names(found) != "eve1 twin" {
 		t.Errorf("both: %s", names(found))
 	}
+}
+
+// TestSCIMEndsSessions is S07 for browsers: whom SCIM deactivates is signed out for good, and cannot sign in
+// until reactivated; and neither a browser's session nor the pages of another site administer.
+func TestSCIMEndsSessions(t *testing.T) {
+	site := startSignIn(t, "pkce", nil).withAcme()
+	h := scimHouse{process: site.process, admin: site.mustIAM("key", "create", "--owner", "root", "--name", "scim")}
+	v := site.visitor(t).signIn("alice", nil)
+	v.mustBe("at first", "alice")
+	cookie := v.session()
+	path := "/scim/v2/Users/" + h.id("Users", "alice")
+	h.must(200, "PATCH", path, patchBody(`{"op":"Replace","path":"active","value":"False"}`))
+	if a := site.copied(cookie); a.status != 401 {
+		t.Errorf("deactivated, the session is answered %d", a.status)
+	}
+	h.must(200, "PATCH", path, patchBody(`{"op":"Replace","path":"active","value":"True"}`))
+	if a := site.copied(cookie); a.status != 401 {
+		t.Errorf("reactivated, the old session is answered %d", a.status)
+	}
+	root := site.visitor(t).signIn("root", nil)
+	root.mustBe("the admin", "root")
+	for _, header := range []http.Header{{"Cookie": {"wandb-gateway=" + root.session()}}, {"Cookie": {"wandb-gateway=" + root.session()}, "Origin": {site.url}, "Sec-Fetch-Site": {"same-origin"}}} {
+		if a := site.send("DELETE", path, "", "", header); a.status != 401 {
+			t.Errorf("an admin's cookie deletes people: %d %s", a.status, a.body)
+		}
+	}
+	h.must(200, "GET", path, "")
 }
