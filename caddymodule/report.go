@@ -9,8 +9,6 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/authz"
 	"github.com/wandb-gateway/wandb-gateway/gateway"
-	"github.com/wandb-gateway/wandb-gateway/internal/accounts"
-	"github.com/wandb-gateway/wandb-gateway/internal/facts"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/remote"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys/signing"
@@ -141,41 +139,6 @@ func bounded(s string) string {
 func reportPlaces(logger *zap.Logger) func(error) {
 	return func(err error) {
 		logger.Warn("the places of ids that nobody uses any more were not deleted; the next try is in a day", zap.Error(err))
-	}
-}
-
-// reportChange logs what the SDK's administration changed, with how it was before and is now: the audit
-// event of it.
-func reportChange(logger *zap.Logger) func(accounts.Event) {
-	return func(e accounts.Event) {
-		if e.Vague {
-			logger.Warn("the name of a service account does not say what it is for; one like ci-model-training tells whoever finds it here",
-				zap.String("team", e.Team), zap.String("subject", e.Subject), zap.String("username", e.ActorName))
-		}
-		logger.Info("directory changed",
-			zap.String("action", string(e.Action)), zap.String("reason", string(e.Reason)),
-			zap.String("principal", e.Actor.String()), zap.String("username", e.ActorName),
-			zap.String("request_id", e.RequestID), zap.String("client", e.Client.String()),
-			zap.String("team", e.Team), zap.String("subject", e.Subject),
-			zap.Any("before", e.Before), zap.Any("after", e.After))
-	}
-}
-
-// reportProject logs what passed through the gateway and changed the record of a project.
-func reportProject(logger *zap.Logger) func(facts.ProjectChange) {
-	return func(c facts.ProjectChange) {
-		action := "project:update"
-		if c.Before == nil {
-			action = "project:create"
-		}
-		who := c.Who
-		if who == nil {
-			who = new(iam.Principal)
-		}
-		logger.Info("directory changed", zap.String("action", action),
-			zap.String("principal", who.Ref.String()), zap.String("username", who.Username),
-			zap.String("team", c.Entity), zap.String("subject", bounded(c.After.Name)),
-			zap.Any("before", c.Before), zap.Any("after", c.After))
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/login"
 	"github.com/wandb-gateway/wandb-gateway/internal/login/ldap"
 	"github.com/wandb-gateway/wandb-gateway/internal/login/oidc"
+	"github.com/wandb-gateway/wandb-gateway/internal/scim"
 	"github.com/wandb-gateway/wandb-gateway/internal/session"
 	"github.com/wandb-gateway/wandb-gateway/internal/store/migrate"
 	"github.com/wandb-gateway/wandb-gateway/internal/vault"
@@ -58,6 +59,7 @@ type services struct {
 	login     *login.Login // nil unless people sign in here
 	oidc      *oidc.Connector
 	ldap      *ldap.Connector
+	scim      *scim.Service // nil unless the gateway is the record
 	// stop ends what runs beside the requests, and waits for it.
 	stop func()
 	// release lets go of what the next configuration may go on using.
@@ -113,7 +115,7 @@ func wire(a *App, s *state) (_ *services, err error) {
 	}
 	local := facts.NewLocal(w.directory, s.cache, w.tokens, holder{w.directory, w.sessions}, reportProject(a.logger))
 	w.facts = local
-	administered, err := accounts.New(accounts.Config{Directory: w.directory, Master: s.keys, Report: reportChange(a.logger)})
+	administered, err := accounts.New(accounts.Config{Directory: w.directory, Master: s.keys, Report: reportAdministration(a.logger)})
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +126,10 @@ func wire(a *App, s *state) (_ *services, err error) {
 		w.facts = facts.NewWandb(local, w.upstream, a.settings.Settings)
 	} else {
 		w.accounts = administered
+		w.scim, err = scim.New(scim.Config{Directory: w.directory, Gateway: a.gatewayURL, Report: reportProvisioning(a.logger)})
+		if err != nil {
+			return nil, err
+		}
 	}
 	w.run(w.signing.Run, w.tokens.Run, w.sessions.Run, w.tryConnectors(a.logger),
 		func(ctx context.Context) { local.Run(ctx, reportPlaces(a.logger)) },
@@ -254,6 +260,7 @@ func newGateway(a *App, h *Handler) (*gateway.Gateway, error) {
 		Failures:           a.services.failures,
 		SignIn:             a.services.signIn(),
 		Doors:              doors(a),
+		CallerDoors:        callerDoors(a),
 		Host:               gateway.Host{Client: client, HTTPS: https, RequestID: requestID, Identified: identified, ProxyStatus: proxyStatus, Report: h.report},
 	})
 }
@@ -305,6 +312,18 @@ func doors(a *App) map[wandb.Door]http.Handler {
 	served[wandb.DoorToken] = exchange
 	served[wandb.DoorAuthorizationServer] = http.HandlerFunc(exchange.Metadata)
 	return served
+}
+
+// callerDoors are what the gateway serves to those who administer: the directory is its own to keep only
+// where it is the record.
+func callerDoors(a *App) map[wandb.Door]gateway.CallerDoor {
+	if a.services.scim == nil {
+		return nil
+	}
+	return map[wandb.Door]gateway.CallerDoor{
+		wandb.DoorSCIM:   scim.Dialect{Service: a.services.scim},
+		wandb.DoorSCIMv2: scim.V2{Service: a.services.scim},
+	}
 }
 
 // gatewayURL is the gateway's own address: as configured, else as the client wrote it.

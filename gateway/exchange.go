@@ -127,6 +127,9 @@ func (x *exchange) findRoute() (answered bool, err error) {
 		// Clients probe without a credential and take 404 as "switch it off" (sdk-wire 3.6).
 		return false, fail(&iam.Error{Kind: iam.KindNotFound, Reason: ReasonTelemetryOff, Message: "SDK telemetry is not collected here."})
 	case wandb.RouteDoor:
+		if door, ok := x.g.CallerDoors[x.route.Door]; ok {
+			return true, x.serveCaller(door)
+		}
 		door, ok := x.g.Doors[x.route.Door]
 		if !ok && x.g.ServerSignIn {
 			x.route.Kind = wandb.RoutePage // the server's own
@@ -146,6 +149,32 @@ func (x *exchange) findRoute() (answered bool, err error) {
 		return false, nil
 	}
 }
+
+// serveCaller finds out who calls and lets a door of the gateway's own answer. Keys alone count there: a
+// cookie comes along with what other sites make a browser send, and an access token is for work.
+func (x *exchange) serveCaller(door CallerDoor) error {
+	delete(x.r.Header, "Cookie")
+	if err := x.identify(); err != nil {
+		return err
+	}
+	if x.caller.Principal == nil && x.event.Shadowed {
+		// Where nothing is enforced, administration is all the same.
+		x.event.Shadowed = false
+		return fail(errUnknownAdministrator)
+	}
+	if x.caller.Principal != nil && x.caller.Credential.Kind != iam.CredentialAPIKey {
+		return fail(errKeyNeeded)
+	}
+	x.event.Effect = authz.Allow
+	return fail(door.ServeCaller(x.w, x.r, x.caller.Principal))
+}
+
+var (
+	errUnknownAdministrator = &iam.Error{Kind: iam.KindUnauthenticated, Reason: ReasonUnknownCredential,
+		Message: "This API key is not known here, or no longer counts."}
+	errKeyNeeded = &iam.Error{Kind: iam.KindUnauthenticated, Reason: ReasonKeyNeeded,
+		Message: "Administration takes an API key, as Basic password or Bearer value; access tokens and sessions do not count here."}
+)
 
 // identify finds the one credential and who holds it.
 func (x *exchange) identify() error {

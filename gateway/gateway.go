@@ -130,8 +130,17 @@ type Config struct {
 	// Doors are what the gateway serves itself. A door that is not in it but in the route table
 	// answers 404.
 	Doors map[wandb.Door]http.Handler
+	// CallerDoors are those of its own for which the gateway finds out who calls.
+	CallerDoors map[wandb.Door]CallerDoor
 
 	Host Host
+}
+
+// CallerDoor is one of the gateway's own doors that serves those who hold an API key. What it refuses, it
+// returns as an error, and the gateway answers.
+type CallerDoor interface {
+	// ServeCaller answers a request of a principal, nil for a request without a credential.
+	ServeCaller(w http.ResponseWriter, r *http.Request, caller *iam.Principal) error
 }
 
 // SignIn is what the gateway knows of its own sign-in, whose doors are among Doors.

@@ -24,6 +24,7 @@ const (
 	ReasonNotAlone            iam.Reason = "not_alone"
 	ReasonNotConfigured       iam.Reason = "not_configured"
 	ReasonCrossSite           iam.Reason = "cross_site"
+	ReasonKeyNeeded           iam.Reason = "api_key_needed"
 	// ReasonServerUnreachable: what was let through got no answer.
 	ReasonServerUnreachable iam.Reason = "server_unreachable"
 )

@@ -26,6 +26,10 @@ func (x *exchange) refuse(err error) {
 	if x.g.Host.RequestID != nil {
 		p.RequestID = x.g.Host.RequestID(x.r)
 	}
+	if wandb.BelowSCIM(x.r.URL.Path) && !x.g.ServerSignIn {
+		p.WriteSCIM(x.w)
+		return
+	}
 	if x.wantsPage() {
 		p.WriteHTML(x.w)
 		return

@@ -105,11 +105,11 @@ func TestAdministrationWire(t *testing.T) {
 	ask("not for other teams' admins", malloryKey, docInvite, given{"entity": "vision", "username": "mallory"})
 	ask("not for strangers", malloryKey, docTeam, given{"name": "vision"})
 
-	golden(t, "administration.golden", got.String())
+	goldenFile(t, "administration.golden", got.String())
 }
 
-// golden compares what a test saw with a file, or writes it there.
-func golden(t *testing.T, name, got string) {
+// goldenFile compares what a test saw with a file, or writes it there.
+func goldenFile(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
 	if *updateWire {

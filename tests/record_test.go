@@ -252,7 +252,7 @@ func (r record) fails(name string, fault standin.Fault, says string) error {
 		"who works, in another team": {works, "speech/team", answer.refused},
 		"nobody":                     {unknown, "vision/team", func(a answer) bool { return a.status == http.StatusUnauthorized }},
 	} {
-		if err := within(5*time.Second, func() (bool, error) {
+		if err := within(30*time.Second, func() (bool, error) {
 			got, err := r.tryRead(want.key, want.project)
 			if err == nil && !want.is(got) && got.status != http.StatusServiceUnavailable {
 				err = fmt.Errorf("%d %s", got.status, got.body)

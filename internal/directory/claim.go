@@ -1,8 +1,19 @@
 package directory
 
-import "github.com/wandb-gateway/wandb-gateway/internal/iam"
+import (
+	"fmt"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+)
 
 // Names and addresses are unique because each is a record of its own: who creates it first has it.
+
+// ReasonTaken is the reason for refusing a name or an address that somebody else has.
+const ReasonTaken iam.Reason = "taken"
+
+func takenf(format string, args ...any) error {
+	return &iam.Error{Kind: iam.KindConflict, Reason: ReasonTaken, Message: fmt.Sprintf(format, args...)}
+}
 
 // claimEmails records that the person's address is theirs, and keeps others from having an address
 // that reads like the person's user name.
@@ -25,7 +36,7 @@ func (tx *transaction) claimEmail(u *iam.User, address string, reserved bool) er
 		return err
 	}
 	if was != nil && was.User != u.ID {
-		return iam.Conflictf("the e-mail address %s is taken by another user, as address or as user name (case does not count)", address)
+		return takenf("the e-mail address %s is taken by another user, as address or as user name (case does not count)", address)
 	}
 	return tx.put(key, emailRecord{User: u.ID, Reserved: reserved})
 }
@@ -62,11 +73,11 @@ func (tx *transaction) claimName(id iam.EntityID, name string) error {
 		_, person := id.User()
 		switch _, team := was.entity().Team(); {
 		case was.entity() != "" && team:
-			return iam.Conflictf("the name %s is taken by a team: teams and people share their names, as both stand first in a project's path; choose another", name)
+			return takenf("the name %s is taken by a team: teams and people share their names, as both stand first in a project's path; choose another", name)
 		case was.entity() != "":
-			return iam.Conflictf("the name %s is taken by a user (case does not count): choose another", name)
+			return takenf("the name %s is taken by a user (case does not count): choose another", name)
 		case was.ServiceAccount != "" && person:
-			return iam.Conflictf("the name %s is taken by a service account: a user of that name would be mistaken for it; choose another", name)
+			return takenf("the name %s is taken by a service account: a user of that name would be mistaken for it; choose another", name)
 		}
 		r.ServiceAccount = was.ServiceAccount
 		if was.Retired {
@@ -129,10 +140,10 @@ func (tx *transaction) claimServiceAccountName(a *iam.ServiceAccount) error {
 		r = new(nameRecord)
 	}
 	if _, person := r.entity().User(); person {
-		return iam.Conflictf("the name %s is taken by a user: a service account of that name would be mistaken for them; choose another", a.Name)
+		return takenf("the name %s is taken by a user: a service account of that name would be mistaken for them; choose another", a.Name)
 	}
 	if r.ServiceAccount != "" {
-		return iam.Conflictf("the name %s is taken by another service account (case does not count): choose another", a.Name)
+		return takenf("the name %s is taken by another service account (case does not count): choose another", a.Name)
 	}
 	r.ServiceAccount = a.ID
 	return tx.put(key, r)

@@ -18,6 +18,7 @@
 //	key/<HMAC-SHA256 of the key, hex>     the API key's id, owner, name; never the key
 //	upstream_key/<team or user id>        the owner's key of the W&B server, as package vault sealed it
 //	handover/<principal>/<team id>/<id>   a new service account's key, sealed, for who made it (handover.go)
+//	group/<team id>                       what provisioning calls the team, and when its members changed
 //	roles                                 every custom role
 //	admins                                the active admins; the guard of ORG-9
 //
@@ -31,6 +32,7 @@
 //	project_id/<project id>               entity and name of the project
 //	project_like/<entity id>/<hash>       exact names of the projects that a database could confuse
 //	member/<team id>/<user id>            nothing; lists a team
+//	external_id/<hash>/<user id>          nothing; finds people by what provisioning calls them
 //	invited/<principal>/<project id>      nothing; lists where a principal is in a project's list
 //	key_id/<key id>/<HMAC>                nothing; finds a key by the id that people see
 //	key_owner/<principal>/<HMAC>          nothing; lists a principal's keys
@@ -44,6 +46,7 @@ import (
 	"errors"
 	"hash"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/authz"
@@ -86,9 +89,10 @@ type Directory struct {
 	now          func() time.Time
 	names        names
 	hmacKey      [32]byte
-	owners       sync.Pool     // of *ownerLookup
-	principals   sync.Pool     // of *principalLookup
-	targets      sync.Pool     // of *targetLookup
+	owners       sync.Pool // of *ownerLookup
+	principals   sync.Pool // of *principalLookup
+	targets      sync.Pool // of *targetLookup
+	roster       atomic.Pointer[roster]
 	turn         chan struct{} // held by the one change among those that were beaten that is decided now
 }
 

@@ -36,10 +36,14 @@ type (
 		WeaveSeat    iam.Seat             `json:"weave_seat"`
 		Active       bool                 `json:"active"`
 		DefaultTeam  string               `json:"default_team"`
+		GivenName    string               `json:"given_name,omitempty"`
+		FamilyName   string               `json:"family_name,omitempty"`
+		ExternalID   string               `json:"external_id,omitempty"`
 	}
 	exportedTeam struct {
-		Name    string               `json:"name"`
-		Members []exportedTeamMember `json:"members"`
+		Name       string               `json:"name"`
+		ExternalID string               `json:"external_id,omitempty"`
+		Members    []exportedTeamMember `json:"members"`
 	}
 	exportedTeamMember struct {
 		User string   `json:"user"`
@@ -146,8 +150,12 @@ func (d *Directory) exported(ctx context.Context) (*exportFile, error) {
 		return nil, err
 	}
 	e.roles(roles)
-	if err := d.Teams(ctx, e.team); err != nil {
+	groups, err := d.Groups(ctx, false)
+	if err != nil {
 		return nil, err
+	}
+	for _, g := range groups {
+		e.team(g)
 	}
 	if err := d.Users(ctx, e.user); err != nil {
 		return nil, err
@@ -171,10 +179,9 @@ func (e *exporter) roles(roles []iam.CustomRole) {
 	}
 }
 
-func (e *exporter) team(t *iam.Team) error {
-	e.entities[t.ID.Entity()] = t.Name
-	e.teams[t.ID] = &exportedTeam{Name: t.Name, Members: []exportedTeamMember{}}
-	return nil
+func (e *exporter) team(g *Group) {
+	e.entities[g.ID.Entity()] = g.Name
+	e.teams[g.ID] = &exportedTeam{Name: g.Name, ExternalID: g.ExternalID, Members: []exportedTeamMember{}}
 }
 
 func (e *exporter) user(u *iam.User) error {
@@ -189,6 +196,7 @@ func (e *exporter) user(u *iam.User) error {
 		Username: u.Username, Email: u.Email, Name: u.Name, Role: u.Role, BillingAdmin: u.BillingAdmin,
 		ModelsSeat: u.ModelsSeat, WeaveSeat: u.WeaveSeat, Active: u.Active,
 		DefaultTeam: e.entities[u.DefaultTeam.Entity()],
+		GivenName:   u.GivenName, FamilyName: u.FamilyName, ExternalID: u.ExternalID,
 	})
 	return nil
 }

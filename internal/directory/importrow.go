@@ -54,6 +54,7 @@ func (im *importer) user(r *row) error {
 		Role:       parsed(r, "role", iam.ParseOrganizationRole),
 		ModelsSeat: parsed(r, "models_seat", iam.ParseSeat),
 		WeaveSeat:  parsed(r, "weave_seat", iam.ParseSeat),
+		GivenName:  r.text("given_name"), FamilyName: r.text("family_name"), ExternalID: r.text("external_id"),
 	}
 	defaultTeam := r.text("default_team")
 	if err := im.begin(r, "user", username, iam.FoldName(username)); err != nil {
@@ -89,6 +90,9 @@ func newUser(username string, c UserChange) NewUser {
 	set(&n.BillingAdmin, c.BillingAdmin)
 	set(&n.ModelsSeat, c.ModelsSeat)
 	set(&n.WeaveSeat, c.WeaveSeat)
+	set(&n.GivenName, c.GivenName)
+	set(&n.FamilyName, c.FamilyName)
+	set(&n.ExternalID, c.ExternalID)
 	n.Inactive = c.Active != nil && !*c.Active
 	return n
 }
@@ -131,6 +135,7 @@ func (im *importer) team(r *row) error {
 		m.unknown()
 		r.within("members", i, m)
 	})
+	externalID := r.text("external_id")
 	if err := im.begin(r, "team", name, iam.FoldName(name)); err != nil {
 		return err
 	}
@@ -146,6 +151,11 @@ func (im *importer) team(r *row) error {
 			return err
 		}
 		id = t.ID
+	}
+	if externalID != nil {
+		if err := im.tx.setGroup(id, func(g *groupRecord) { g.ExternalID = *externalID }); err != nil {
+			return err
+		}
 	}
 	var kept []iam.UserID
 	for i, m := range members {

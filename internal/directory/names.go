@@ -108,6 +108,15 @@ func (n *names) binding(b iam.Binding) string {
 	return n.space + "binding/" + pairHash(b.Issuer, b.Subject)
 }
 
+// group is what provisioning keeps about a team beside the team itself.
+func (n *names) group(id iam.TeamID) string { return n.space + "group/" + string(id) }
+
+// externalIDs lists the people whom provisioning calls so. Many may be: it is not ours to say that they
+// are not.
+func (n *names) externalIDs(externalID string) string {
+	return n.space + "external_id/" + pairHash("", externalID) + "/"
+}
+
 // pairHash stands for an issuer and a subject in keys. Both are bytes from outside, so they are hashed
 // with the issuer's length in front: no pair can be read as another.
 func pairHash(issuer, subject string) string {

@@ -36,6 +36,104 @@ func (d *Directory) Roles(ctx context.Context) ([]iam.CustomRole, error) {
 	return r.Roles, err
 }
 
+// EditRole changes the custom role of that id as edit says, which sees it as it is when the change is
+// made. It may run several times, and its error refuses the change. Under a new name the role stays with
+// those who hold it. An unknown id is iam.KindNotFound, a name that is taken iam.KindConflict.
+func (d *Directory) EditRole(ctx context.Context, id iam.RoleID, edit func(iam.CustomRole) (iam.CustomRole, error)) (Change[iam.CustomRole], error) {
+	var c Change[iam.CustomRole]
+	err := d.change(ctx, func(tx *transaction) error {
+		before, err := tx.roleOf(id)
+		if err != nil {
+			return err
+		}
+		after, err := edit(before)
+		if err != nil {
+			return err
+		}
+		if after.Name != before.Name {
+			if err := tx.renameRole(before, after.Name); err != nil {
+				return err
+			}
+		}
+		c, err = tx.setRole(after)
+		c.Before = &before
+		return err
+	})
+	return c, err
+}
+
+// CreateRole adds a custom role. A name that is taken is iam.KindConflict with ReasonTaken.
+func (d *Directory) CreateRole(ctx context.Context, role iam.CustomRole) (Change[iam.CustomRole], error) {
+	var c Change[iam.CustomRole]
+	err := d.change(ctx, func(tx *transaction) error {
+		r, err := tx.roles()
+		if err != nil {
+			return err
+		}
+		if r.index(iam.Role(role.Name)) >= 0 {
+			return takenf("there is a custom role %s already: choose another name", role.Name)
+		}
+		c, err = tx.setRole(role)
+		return err
+	})
+	return c, err
+}
+
+// RemoveRole is DeleteRole by id, if check has nothing against it.
+func (d *Directory) RemoveRole(ctx context.Context, id iam.RoleID, check func(iam.CustomRole) error) (Change[iam.CustomRole], error) {
+	var c Change[iam.CustomRole]
+	err := d.change(ctx, func(tx *transaction) error {
+		role, err := tx.roleOf(id)
+		if err != nil {
+			return err
+		}
+		if err := check(role); err != nil {
+			return err
+		}
+		c, err = tx.deleteRole(iam.Role(role.Name))
+		return err
+	})
+	return c, err
+}
+
+func (tx *transaction) roleOf(id iam.RoleID) (iam.CustomRole, error) {
+	r, err := tx.roles()
+	if err != nil {
+		return iam.CustomRole{}, err
+	}
+	for _, role := range r.Roles {
+		if role.ID == id {
+			return role, nil
+		}
+	}
+	return iam.CustomRole{}, iam.NotFoundf("there is no custom role of this id: it is wrong, or the role was deleted")
+}
+
+// renameRole gives a role another name, with all who hold it.
+func (tx *transaction) renameRole(role iam.CustomRole, name string) error {
+	r, err := tx.roles()
+	if err != nil {
+		return err
+	}
+	if r.index(iam.Role(name)) >= 0 {
+		return takenf("there is a custom role %s already: choose another name", name)
+	}
+	was := iam.Role(role.Name)
+	role.Name = name
+	if err := validCustomRole(role); err != nil {
+		return err
+	}
+	r.Roles[r.index(was)] = role
+	slices.SortFunc(r.Roles, func(a, b iam.CustomRole) int { return strings.Compare(a.Name, b.Name) })
+	if err := tx.put(tx.d.names.roles, r); err != nil {
+		return err
+	}
+	if err := tx.replaceTeamRoles(was, iam.Role(name)); err != nil {
+		return err
+	}
+	return tx.replaceProjectRoles(was, iam.Role(name))
+}
+
 // DeleteRole removes a custom role. Whoever holds it gets the role that it inherits from (ROLE-9); a
 // role made later under the same name is not theirs.
 func (d *Directory) DeleteRole(ctx context.Context, name iam.Role) (Change[iam.CustomRole], error) {
@@ -162,7 +260,7 @@ func (tx *transaction) replaceTeamRoles(role, by iam.Role) error {
 		if !changed {
 			continue
 		}
-		if err := tx.put(key, u); err != nil {
+		if err := tx.writeUser(u); err != nil {
 			return err
 		}
 	}

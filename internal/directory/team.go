@@ -182,6 +182,9 @@ func (tx *transaction) deleteTeam(id iam.TeamID) error {
 	if err := tx.releaseName(t.Name, false); err != nil {
 		return err
 	}
+	if err := tx.delete(tx.d.names.group(id)); err != nil {
+		return err
+	}
 	return tx.delete(tx.d.names.team(id))
 }
 
@@ -218,7 +221,12 @@ func (tx *transaction) setMember(team iam.TeamID, user iam.UserID, role iam.Role
 	if err := tx.put(tx.d.names.member(team, user), struct{}{}); err != nil {
 		return c, err
 	}
-	return c, tx.put(tx.d.names.user(user), u)
+	if c.Before == nil {
+		if err := tx.touchGroup(team); err != nil {
+			return c, err
+		}
+	}
+	return c, tx.writeUser(u)
 }
 
 func (tx *transaction) removeMember(team iam.TeamID, user iam.UserID) (c Change[Membership], err error) {
@@ -242,7 +250,10 @@ func (tx *transaction) removeMember(team iam.TeamID, user iam.UserID) (c Change[
 	if err != nil {
 		return c, err
 	}
-	return c, tx.put(tx.d.names.user(user), u)
+	if err := tx.touchGroup(team); err != nil {
+		return c, err
+	}
+	return c, tx.writeUser(u)
 }
 
 // followTeamRole makes project roles follow the team role again that have become equal to it

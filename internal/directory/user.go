@@ -1,7 +1,10 @@
 package directory
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"fmt"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 )
@@ -27,6 +30,10 @@ type NewUser struct {
 	ModelsSeat, WeaveSeat iam.Seat
 	// Inactive adds the person deactivated.
 	Inactive bool
+	// ExternalID, GivenName, FamilyName, EmailForm and RegistryRoles are kept for whoever provisions people.
+	ExternalID, GivenName, FamilyName string
+	EmailForm                         *iam.EmailForm
+	RegistryRoles                     []iam.RegistryRole
 	// AdminIfFirst makes the person an organization admin when the directory has no users yet
 	// (ORG-1): whoever signs in first can administer.
 	AdminIfFirst bool
@@ -41,6 +48,12 @@ type UserChange struct {
 	Active                *bool
 	// DefaultTeam is one of the person's teams, or "" for none.
 	DefaultTeam *iam.TeamID
+	// ExternalID, GivenName, FamilyName, EmailForm and RegistryRoles are kept for whoever provisions people.
+	ExternalID, GivenName, FamilyName *string
+	EmailForm                         *iam.EmailForm
+	RegistryRoles                     *[]iam.RegistryRole
+	// TeamRoles are new roles in teams that the person is in.
+	TeamRoles map[iam.TeamID]iam.Role
 }
 
 // CreateUser adds a person. A user name or e-mail address that is taken is iam.KindConflict.
@@ -115,7 +128,26 @@ func (tx *transaction) putUser(u *iam.User) error {
 	if err := tx.countAdmin(u.ID, u.Active && u.Role == iam.OrganizationAdmin); err != nil {
 		return err
 	}
-	return tx.put(tx.d.names.user(u.ID), u)
+	return tx.writeUser(u)
+}
+
+// writeUser stages a person's record, with the time of the change if it is one.
+func (tx *transaction) writeUser(u *iam.User) error {
+	key := tx.d.names.user(u.ID)
+	was, err := tx.fetch(key)
+	if err != nil {
+		return err
+	}
+	if was != nil {
+		same, err := json.Marshal(u)
+		if err != nil {
+			return fmt.Errorf("encoding record %q: %w", key, err)
+		}
+		if !bytes.Equal(was, same) {
+			u.Modified = tx.d.created()
+		}
+	}
+	return tx.put(key, u)
 }
 
 func (tx *transaction) createUser(n NewUser) (*iam.User, error) {
@@ -124,6 +156,7 @@ func (tx *transaction) createUser(n NewUser) (*iam.User, error) {
 		Role: orElse(n.Role, iam.OrganizationMember), BillingAdmin: n.BillingAdmin,
 		ModelsSeat: orElse(n.ModelsSeat, iam.SeatFull), WeaveSeat: orElse(n.WeaveSeat, iam.SeatFull),
 		Active: !n.Inactive, Created: tx.d.created(),
+		ExternalID: n.ExternalID, GivenName: n.GivenName, FamilyName: n.FamilyName, EmailForm: n.EmailForm, RegistryRoles: n.RegistryRoles,
 	}
 	if err := validUser(u); err != nil {
 		return nil, err
@@ -143,6 +176,9 @@ func (tx *transaction) createUser(n NewUser) (*iam.User, error) {
 	if err := tx.claimEmails(u); err != nil {
 		return nil, err
 	}
+	if err := tx.indexExternalID(u.ID, "", u.ExternalID); err != nil {
+		return nil, err
+	}
 	return u, tx.putUser(u)
 }
 
@@ -151,7 +187,7 @@ func (tx *transaction) setUser(id iam.UserID, c UserChange) (*iam.User, error) {
 	if err != nil {
 		return nil, err
 	}
-	emailBefore, activeBefore := u.Email, u.Active
+	emailBefore, activeBefore, externalBefore := u.Email, u.Active, u.ExternalID
 	set(&u.Email, c.Email)
 	set(&u.Name, c.Name)
 	set(&u.Role, c.Role)
@@ -160,6 +196,13 @@ func (tx *transaction) setUser(id iam.UserID, c UserChange) (*iam.User, error) {
 	set(&u.WeaveSeat, c.WeaveSeat)
 	set(&u.Active, c.Active)
 	set(&u.DefaultTeam, c.DefaultTeam)
+	set(&u.ExternalID, c.ExternalID)
+	set(&u.GivenName, c.GivenName)
+	set(&u.FamilyName, c.FamilyName)
+	set(&u.RegistryRoles, c.RegistryRoles)
+	if c.EmailForm != nil {
+		u.EmailForm = c.EmailForm
+	}
 	if err := validUser(u); err != nil {
 		return nil, err
 	}
@@ -182,7 +225,26 @@ func (tx *transaction) setUser(id iam.UserID, c UserChange) (*iam.User, error) {
 			return nil, err
 		}
 	}
-	return u, tx.putUser(u)
+	if err := tx.indexExternalID(id, externalBefore, u.ExternalID); err != nil {
+		return nil, err
+	}
+	if err := tx.putUser(u); err != nil || len(c.TeamRoles) == 0 {
+		return u, err
+	}
+	return tx.setTeamRoles(u, c.TeamRoles)
+}
+
+// setTeamRoles changes a person's roles in teams that they are in; it adds them to none.
+func (tx *transaction) setTeamRoles(u *iam.User, roles map[iam.TeamID]iam.Role) (*iam.User, error) {
+	for team, role := range roles {
+		if _, ok := u.Membership(team); !ok {
+			return nil, iam.Invalidf("%s is not in a team for which a role was given: add them to the team first", u.Username)
+		}
+		if _, err := tx.setMember(team, u.ID, role); err != nil {
+			return nil, err
+		}
+	}
+	return tx.user(u.ID)
 }
 
 func (tx *transaction) deleteUser(id iam.UserID) error {
@@ -206,6 +268,14 @@ func (tx *transaction) deleteUser(id iam.UserID) error {
 	}
 	if err := tx.releaseEmails(u); err != nil {
 		return err
+	}
+	if err := tx.indexExternalID(id, u.ExternalID, ""); err != nil {
+		return err
+	}
+	for _, m := range u.Teams {
+		if err := tx.touchGroup(m.Team); err != nil {
+			return err
+		}
 	}
 	for _, b := range u.Bindings {
 		if err := tx.delete(tx.d.names.binding(b)); err != nil {

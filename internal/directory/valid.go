@@ -15,7 +15,19 @@ func validUser(u *iam.User) error {
 	if u.Email != "" && !validEmail(u.Email) {
 		return iam.Invalidf("%q is not an e-mail address: use ASCII characters with one @, at most %d", untrusted.Clip(u.Email), maxEmailBytes)
 	}
-	if err := validLabel("name", u.Name); err != nil {
+	for _, label := range []struct{ what, text string }{
+		{"name", u.Name}, {"given name", u.GivenName}, {"family name", u.FamilyName}, {"external id", u.ExternalID},
+	} {
+		if err := validLabel(label.what, label.text); err != nil {
+			return err
+		}
+	}
+	if u.EmailForm != nil {
+		if err := validLabel("type of an e-mail address", u.EmailForm.Type); err != nil {
+			return err
+		}
+	}
+	if err := validRegistryRoles(u.RegistryRoles); err != nil {
 		return err
 	}
 	if _, err := iam.ParseOrganizationRole(string(u.Role)); err != nil {
@@ -24,6 +36,26 @@ func validUser(u *iam.User) error {
 	for _, seat := range []iam.Seat{u.ModelsSeat, u.WeaveSeat} {
 		if _, err := iam.ParseSeat(string(seat)); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// maxRegistryRoles bounds what is kept for a person without being understood.
+const maxRegistryRoles = 500
+
+func validRegistryRoles(roles []iam.RegistryRole) error {
+	if len(roles) > maxRegistryRoles {
+		return iam.Invalidf("a person can have roles in %d registries at most", maxRegistryRoles)
+	}
+	for _, r := range roles {
+		if r.Registry == "" || r.Role == "" {
+			return iam.Invalidf("a registry role needs the names of a registry and of a role")
+		}
+		for _, text := range []string{r.Registry, r.Role} {
+			if err := validLabel("registry role", text); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -187,7 +187,31 @@ type User struct {
 	Teams []TeamMembership `json:"teams,omitempty"`
 	// Bindings are the person's accounts at sign-in authorities, at most one of each issuer.
 	Bindings []Binding `json:"bindings,omitempty"`
-	Created  time.Time `json:"created"`
+	// ExternalID is what a provisioning client calls the person. It is kept for that client and finds
+	// nobody but in its own searches (threat S03).
+	ExternalID string `json:"external_id,omitempty"`
+	// GivenName and FamilyName are parts of a name as a provisioning client told them.
+	GivenName  string `json:"given_name,omitempty"`
+	FamilyName string `json:"family_name,omitempty"`
+	// EmailForm is how a provisioning client wrote the address; nil if none did.
+	EmailForm *EmailForm `json:"email_form,omitempty"`
+	// RegistryRoles are kept as they were given: registries are the W&B server's own.
+	RegistryRoles []RegistryRole `json:"registry_roles,omitempty"`
+	Created       time.Time      `json:"created"`
+	// Modified is when the record last changed; zero if it never did.
+	Modified time.Time `json:"modified,omitzero"`
+}
+
+// EmailForm is what a provisioning client says of an e-mail address beside it. It means nothing here.
+type EmailForm struct {
+	Type    string `json:"type,omitempty"`
+	Primary *bool  `json:"primary,omitempty"`
+}
+
+// RegistryRole is a person's role in one registry of the W&B server.
+type RegistryRole struct {
+	Registry string `json:"registry"`
+	Role     string `json:"role"`
 }
 
 // Binding ties a User to one account of a sign-in authority: at that issuer, the person is this

@@ -35,6 +35,7 @@ const (
 	ReasonUnsupportedMediaType iam.Reason = "unsupported_media_type"
 	ReasonMisdirected          iam.Reason = "misdirected_host"
 	ReasonNotImplemented       iam.Reason = "not_implemented"
+	ReasonPreconditionFailed   iam.Reason = "precondition_failed"
 )
 
 // retryAfter is the wait that a 503 or 429 asks for unless the error knows better. The SDK takes it as it is, without a cap
@@ -71,6 +72,8 @@ func status(e *iam.Error) (int, string) {
 		return http.StatusMisdirectedRequest, "MISDIRECTED"
 	case ReasonNotImplemented:
 		return http.StatusNotImplemented, "NOT_IMPLEMENTED"
+	case ReasonPreconditionFailed:
+		return http.StatusPreconditionFailed, "PRECONDITION_FAILED"
 	}
 	switch e.Kind {
 	case iam.KindInvalid:

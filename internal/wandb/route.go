@@ -331,6 +331,13 @@ var doorTrees = []struct {
 	{"/wandb-gateway", DoorOther},
 }
 
+// BelowSCIM reports whether a path, canonical or not, is one of SCIM's, whose refusals have a shape of
+// their own.
+func BelowSCIM(path string) bool {
+	_, ok := below(path, "/scim")
+	return ok
+}
+
 func doorAt(path string) Door {
 	if door, ok := doors[path]; ok {
 		return door
