@@ -47,7 +47,7 @@ func TestAdministrationOnTwoGateways(t *testing.T) {
 			all.Go(func() { reasons[n] = p.graphQL(rootKey, docCreateUser, given{"email": email}, nil).reason() })
 		}
 		all.Wait()
-		if got := strings.Join(reasons, ""); got != "conflict" {
+		if got := strings.Join(reasons, ""); got != "taken" {
 			t.Errorf("two admins are told %q", reasons)
 		}
 		name, _, _ := strings.Cut(email, "@")

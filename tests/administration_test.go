@@ -274,8 +274,8 @@ func TestAdministrationRefused(t *testing.T) {
 		"an account with a line break":         {malloryKey, document(`mutation{createServiceAccount(input:{entityName:"hostile",description:"a\nb"}){user{id}}}`), 200, "invalid"},
 		"a key with a long label":              {malloryKey, document(`mutation{generateApiKey(input:{description:"` + strings.Repeat("x", 300) + `"}){apiKey{name}}}`), 200, "invalid"},
 		"an address that is none":              {rootKey, document(`mutation{createUser(input:{email:"alice"}){user{id}}}`), 200, "invalid"},
-		"an address in other letters":          {rootKey, document(`mutation{createUser(input:{email:"ALICE@ACME.TEST"}){user{id}}}`), 200, "conflict"},
-		"a team named like a person":           {rootKey, document(`mutation{createTeam(input:{teamName:"Mallory"}){entity{id}}}`), 200, "conflict"},
+		"an address in other letters":          {rootKey, document(`mutation{createUser(input:{email:"ALICE@ACME.TEST"}){user{id}}}`), 200, "taken"},
+		"a team named like a person":           {rootKey, document(`mutation{createTeam(input:{teamName:"Mallory"}){entity{id}}}`), 200, "taken"},
 		"a team named with a path":             {rootKey, document(`mutation{createTeam(input:{teamName:"a/b"}){entity{id}}}`), 200, "invalid"},
 		"a team named with dots":               {rootKey, document(`mutation{createTeam(input:{teamName:".."}){entity{id}}}`), 200, "invalid"},
 		"a page of nothing":                    {rootKey, document(`{users(query:"a",first:0){edges{node{id}}}}`), 200, "invalid"},
@@ -460,7 +460,7 @@ func TestAdministrationRaces(t *testing.T) {
 			switch {
 			case r.status == 200 && r.reason() == "":
 				won++
-			case r.status == 200 && (r.reason() == "conflict" || r.reason() == "not_found"):
+			case r.status == 200 && (r.reason() == "taken" || r.reason() == "conflict" || r.reason() == "not_found"):
 				told++
 			default:
 				t.Errorf("answered %d %s", r.status, r.body)
