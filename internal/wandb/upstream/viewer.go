@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -98,7 +99,7 @@ func (d *Directory) viewerLook(c iam.Credential) func(context.Context) answer[*i
 				p = asServiceAccount(p)
 			}
 			soon = !settled
-			d.seen.add(p)
+			p = d.seen.add(p.Ref, p)
 		case definite(err):
 			// Upload tickets of theirs stop as well. Another credential of theirs brings them back.
 			if was != nil {
@@ -195,6 +196,9 @@ func (v *viewer) clean() {
 		}
 	}
 }
+
+// samePrincipal reports whether viewer told the same of both.
+func samePrincipal(a, b *iam.Principal) bool { return reflect.DeepEqual(a, b) }
 
 func (v *viewer) deleted() bool { return !isNull(v.DeletedAt) && string(v.DeletedAt) != `""` }
 
