@@ -51,12 +51,10 @@ func (w *Wandb) Identify(ctx context.Context, c iam.Credential) (*iam.Principal,
 		}
 		return w.upstream.PrincipalByCredential(ctx, c)
 	}
-	switch apikey.FormOf(c.Secret.Reveal()) {
-	case apikey.Minted, apikey.MintedDamaged:
+	if apikey.Ours(c.Secret.Reveal()) {
 		return nil, errUnknownKey
-	default:
-		return w.upstream.PrincipalByCredential(ctx, c)
 	}
+	return w.upstream.PrincipalByCredential(ctx, c)
 }
 
 // Principal implements gateway.Directory.
