@@ -166,16 +166,21 @@ func TestFrontIsBounded(t *testing.T) {
 	}
 }
 
-// TestMissingStaysOutOfFront: keys that somebody invents take no place of those that exist (threats K08).
-func TestMissingStaysOutOfFront(t *testing.T) {
+// TestMissingHasItsOwnFront: keys that somebody invents take no place of those that exist (threats K08).
+func TestMissingHasItsOwnFront(t *testing.T) {
 	c := newCache(t, newFake())
 	for range 3 {
 		wantMissing(t, c, "acme/invented")
 		c.settle()
 	}
 	if c.front.slot(c.hash("acme/invented")).Load() != nil {
-		t.Error("what is not there is in front")
+		t.Error("what is not there is in front of what is")
 	}
+	if c.frontOfMissing.slot(c.hash("acme/invented")).Load() == nil {
+		t.Error("what is not there is not in front of its like")
+	}
+	commit(t, c, put("acme/invented", "found"))
+	wantText(t, c, "acme/invented", "found")
 }
 
 func TestRefusedReads(t *testing.T) {
