@@ -90,7 +90,7 @@ type Cache struct {
 	recordSeed, derivedSeed maphash.Seed
 
 	kept, missing         *ristretto.Cache[uint64, *entry]
-	front, frontOfMissing front // of either
+	front, frontOfMissing front // of the one, and of the other
 
 	stripes  stripes
 	progress progress

@@ -18,11 +18,12 @@ const (
 	countEvery = 16
 )
 
-// front is where entries are looked for first, what is there and what is missing in one each: one place for each of some values of the hash, which
-// belongs to the last entry that ristretto found for one of them. A look-up here touches two lines of
-// memory instead of six, and wakes nobody, while ristretto hands every hit to a goroutine that counts.
-// Entries are compared here as they are there, so that neither a stale one can be reached nor another
-// key's. They may outlive their eviction; their number and size are bounded.
+// front is where entries are looked for first: one place for each of some values of the hash, which
+// belongs to the last entry that ristretto found for one of them. What is there and what is missing have
+// one each, as they have memories of their own. A look-up here touches two lines of memory instead of six,
+// and wakes nobody, while ristretto hands every hit to a goroutine that counts. Entries are compared here as
+// they are there, so that neither a stale one can be reached nor another key's. They may outlive their
+// eviction; their number and size are bounded.
 type front struct {
 	slots []atomic.Pointer[entry]
 	shift int

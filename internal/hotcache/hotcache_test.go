@@ -144,12 +144,14 @@ func TestMemoryIsBounded(t *testing.T) {
 // TestFrontIsBounded: what is looked for first is an addition to what is kept, and must not be a large one.
 func TestFrontIsBounded(t *testing.T) {
 	for _, maxBytes := range []int64{MinMaxBytes, MinMaxBytes + 1, DefaultMaxBytes, 1 << 40} {
-		f := newFront(maxBytes / frontShare)
-		if n := int64(len(f.slots)); n < 1 || n > maxFrontSlots || n*frontEntry > maxBytes/frontShare {
-			t.Errorf("%d bytes: %d slots", maxBytes, n)
+		for _, share := range []int64{frontShare, negativeShare * frontShare} {
+			f := newFront(maxBytes / share)
+			if n := int64(len(f.slots)); n < 1 || n > maxFrontSlots || n*frontEntry > maxBytes/share {
+				t.Errorf("%d bytes: %d slots", maxBytes/share, n)
+			}
+			f.slot(0)
+			f.slot(math.MaxUint64) // the last one
 		}
-		f.slot(0)
-		f.slot(math.MaxUint64) // the last one
 	}
 	s := newFake()
 	s.silent.Store(true) // or changes that are told late cost a read
