@@ -185,6 +185,48 @@ func TestMissingHasItsOwnFront(t *testing.T) {
 	wantText(t, c, "acme/invented", "found")
 }
 
+// TestLast: what was read last serves later sessions while it holds, and that something is missing likewise.
+func TestLast(t *testing.T) {
+	f := newFake()
+	f.silent.Store(true)
+	c := newCache(t, f)
+	commit(t, c, put("acme/a", "1"))
+	last := func(keys ...string) Held {
+		v := c.View()
+		for _, key := range keys {
+			Read(t.Context(), v, key, text)
+		}
+		return v.Last()
+	}
+	if c.View().Again(c.View().Last()) {
+		t.Error("nothing was read, and holds")
+	}
+	var many []string
+	for i := range readsInline + 2 {
+		many = append(many, fmt.Sprintf("acme/%d", i))
+	}
+	for _, keys := range [][]string{{"acme/a"}, {"acme/none"}, {"acme/none", "acme/a"}, {"acme/a", "acme/none"}, append(many, "acme/a")} {
+		held, key := last(keys...), keys[len(keys)-1]
+		if !c.View().Again(held) {
+			t.Errorf("%q does not hold", keys)
+		}
+		commit(t, c, put(key, "2"))
+		if c.View().Again(held) {
+			t.Errorf("%q holds after it was written", keys)
+		}
+		commit(t, c, store.Write{Key: "acme/none"})
+	}
+	held := last("acme/none")
+	f.leave(errAway)
+	if c.View().Again(last("acme/other")) {
+		t.Error("what could not be read holds")
+	}
+	c.Close()
+	if c.View().Again(held) {
+		t.Error("it holds when the cache is closed")
+	}
+}
+
 func TestRefusedReads(t *testing.T) {
 	f := newFake()
 	f.silent.Store(true)

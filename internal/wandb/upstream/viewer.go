@@ -40,10 +40,15 @@ const (
 // tell. A service account's Scope is its team if viewer lists exactly one; Teams are those it lists.
 // Team roles are members' here; Facts finds out more where it matters.
 func (d *Directory) PrincipalByCredential(ctx context.Context, c iam.Credential) (*iam.Principal, error) {
+	return d.PrincipalByDigest(ctx, c, DigestOf(c))
+}
+
+// PrincipalByDigest is PrincipalByCredential for who has the credential's digest already.
+func (d *Directory) PrincipalByDigest(ctx context.Context, c iam.Credential, of Digest) (*iam.Principal, error) {
 	if !askable(c) {
 		return nil, d.unknown(nil)
 	}
-	key := digestOfCredential(c)
+	key := of.digest
 	e, due, ok := d.viewers.peek(key, 0)
 	if !ok {
 		return d.viewers.fetch(ctx, key, 0, d.viewerLook(c))
