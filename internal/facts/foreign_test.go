@@ -94,3 +94,20 @@ func TestForeignKeysNeedTheStore(t *testing.T) {
 		}
 	}
 }
+
+// Only of keys that the server knows is it remembered that they are nobody's here: whoever invents keys
+// takes no place of others (threats K08).
+func TestInventedKeysAreNotRememberedAsForeign(t *testing.T) {
+	w := wandbFacts(t, server(t))
+	for name, known := range map[string]bool{"mia": true, "ci": true, "invented": false} {
+		c := iam.Credential{Kind: iam.CredentialAPIKey, Secret: iam.NewSecret(key(name))}
+		for range 2 {
+			if _, err := w.Identify(t.Context(), c); (err == nil) != known {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if w.KnownForeign(c) != known {
+			t.Errorf("%s is remembered: %t", name, !known)
+		}
+	}
+}
