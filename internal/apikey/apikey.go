@@ -70,7 +70,7 @@ const (
 // FormOf tells the form of a credential. It reads the text only and keeps nothing of it.
 func FormOf(s string) Form {
 	switch {
-	case strings.HasPrefix(s, prefix) && len(s) <= MaxBytes:
+	case Ours(s):
 		if minted(s) {
 			return Minted
 		}
@@ -82,6 +82,9 @@ func FormOf(s string) Form {
 	}
 	return Foreign
 }
+
+// Ours reports whether the form is Minted or MintedDamaged: no other deployment can have issued the key.
+func Ours(s string) bool { return strings.HasPrefix(s, prefix) && len(s) <= MaxBytes }
 
 func minted(s string) bool {
 	if len(s) != mintedLength || !lowerHex(s[len(prefix):]) {

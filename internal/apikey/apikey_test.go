@@ -105,6 +105,9 @@ func FuzzFormOf(f *testing.F) {
 		if strings.HasPrefix(text, "wbg-") && form != apikey.Minted && form != apikey.MintedDamaged && form != apikey.Malformed {
 			t.Errorf("%q counts as form %d", text, form)
 		}
+		if apikey.Ours(text) != (form == apikey.Minted || form == apikey.MintedDamaged) {
+			t.Errorf("%q is of form %d, and ours: %t", text, form, apikey.Ours(text))
+		}
 		if (form == apikey.Foreign || form == apikey.Minted) && (len(text) < apikey.MinBytes || len(text) > apikey.MaxBytes) {
 			t.Errorf("%d bytes count as a key", len(text))
 		}

@@ -40,23 +40,41 @@ func Deactivated(p *iam.Principal) error {
 // (ReasonDeactivated) is iam.KindUnauthenticated; iam.KindUnavailable means that the store did not
 // answer, and says nothing about the key.
 func (d *Directory) PrincipalByKey(ctx context.Context, key iam.Secret) (*iam.Principal, error) {
+	p, _, err := d.OwnerOrAbsence(ctx, key)
+	return p, err
+}
+
+// Absence is the finding that a key belongs to nobody here. The zero value is no finding.
+type Absence struct {
+	directory *Directory
+	held      hotcache.Held
+}
+
+// Holds reports whether the key still belongs to nobody: nothing that was looked for has been written since,
+// and the store answers.
+func (a Absence) Holds() bool { return a.directory != nil && a.directory.cache.View().Again(a.held) }
+
+// OwnerOrAbsence is PrincipalByKey for who looks elsewhere for the owners of unknown keys, and need not look
+// here again while the absence holds.
+func (d *Directory) OwnerOrAbsence(ctx context.Context, key iam.Secret) (*iam.Principal, Absence, error) {
 	switch apikey.FormOf(key.Reveal()) {
 	case apikey.Minted, apikey.Foreign:
 	case apikey.Malformed, apikey.MintedDamaged, apikey.JWT:
-		return nil, errUnknownKey
+		return nil, Absence{}, errUnknownKey
 	default:
-		return nil, errUnknownKey
+		return nil, Absence{}, errUnknownKey
 	}
-	p, err := d.ownerOf(ctx, key)
+	v := d.cache.View()
+	p, err := d.ownerOf(ctx, v, key)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return nil, errUnknownKey
+		return nil, Absence{d, v.Last()}, errUnknownKey
 	case err != nil:
-		return nil, unreadable(err)
+		return nil, Absence{}, unreadable(err)
 	case !p.Active:
-		return nil, Deactivated(p)
+		return nil, Absence{}, Deactivated(p)
 	}
-	return p, nil
+	return p, Absence{}, nil
 }
 
 // Principal returns the principal that a reference names, deactivated ones included: callers that
@@ -83,13 +101,13 @@ func found(err error) error {
 	return unreadable(err)
 }
 
-// ownerOf finds the owner of an API key. It returns store.ErrNotFound when there is none.
-func (d *Directory) ownerOf(ctx context.Context, key iam.Secret) (*iam.Principal, error) {
+// ownerOf finds the owner of an API key through a reading session. It returns store.ErrNotFound when there is none.
+func (d *Directory) ownerOf(ctx context.Context, v *hotcache.View, key iam.Secret) (*iam.Principal, error) {
 	l := d.owners.Get().(*ownerLookup)
 	l.built = false
 	l.read(key)
 	l.name = append(append(l.name[:0], d.names.owner...), l.sum[:]...)
-	p, err := hotcache.Derived(ctx, d.cache.View(), l.name, l.build)
+	p, err := hotcache.Derived(ctx, v, l.name, l.build)
 	if !l.built {
 		d.owners.Put(l) // a hit: nobody else holds its function
 	}

@@ -19,13 +19,14 @@ type Wandb struct {
 	local    *Local
 	upstream *upstream.Directory
 	settings authz.Settings
+	foreign  foreignKeys
 }
 
 // NewWandb returns the facts of the deployment behind, beside those of the gateway's own directory.
 // Of ids, what an answer told counts for hits, as all that the server said does.
 func NewWandb(local *Local, u *upstream.Directory, s authz.Settings) *Wandb {
 	local.places.believed = u.Hits()
-	return &Wandb{local, u, s}
+	return &Wandb{local: local, upstream: u, settings: s}
 }
 
 // Identify implements gateway.Directory. A key of the gateway's own is never shown to the server: it
@@ -38,6 +39,9 @@ func (w *Wandb) Identify(ctx context.Context, c iam.Credential) (*iam.Principal,
 		}
 		return p, err
 	}
+	if c.Kind == iam.CredentialAPIKey {
+		return w.ownerOf(ctx, c)
+	}
 	p, err := w.local.Identify(ctx, c)
 	if err == nil || iam.ReasonOf(err) == authz.ReasonDeactivated || iam.KindOf(err) != iam.KindUnauthenticated {
 		return p, err
@@ -45,18 +49,29 @@ func (w *Wandb) Identify(ctx context.Context, c iam.Credential) (*iam.Principal,
 	if c.Kind == iam.CredentialSession {
 		return p, err // a cookie of our own
 	}
-	if c.Kind == iam.CredentialToken {
-		if !errors.Is(err, tokenexchange.ErrForeign) {
-			return nil, err // ours, or of an issuer that is trusted here: the server is not asked about it
-		}
-		return w.upstream.PrincipalByCredential(ctx, c)
+	if c.Kind == iam.CredentialToken && !errors.Is(err, tokenexchange.ErrForeign) {
+		return nil, err // ours, or of an issuer that is trusted here: the server is not asked about it
 	}
-	switch apikey.FormOf(c.Secret.Reveal()) {
-	case apikey.Minted, apikey.MintedDamaged:
+	return w.upstream.PrincipalByCredential(ctx, c)
+}
+
+// ownerOf finds the owner of an API key, who is the server's while the key is known to be nobody's here.
+func (w *Wandb) ownerOf(ctx context.Context, c iam.Credential) (*iam.Principal, error) {
+	digest := upstream.DigestOf(c)
+	if w.foreign.has(digest) {
+		return w.upstream.PrincipalByDigest(ctx, c, digest)
+	}
+	p, absence, err := w.local.directory.OwnerOrAbsence(ctx, c.Secret)
+	if err == nil || iam.ReasonOf(err) == authz.ReasonDeactivated || iam.KindOf(err) != iam.KindUnauthenticated {
+		return p, err
+	}
+	if apikey.Ours(c.Secret.Reveal()) {
 		return nil, errUnknownKey
-	default:
-		return w.upstream.PrincipalByCredential(ctx, c)
 	}
+	if p, err = w.upstream.PrincipalByDigest(ctx, c, digest); err == nil {
+		w.foreign.add(digest, absence)
+	}
+	return p, err
 }
 
 // Principal implements gateway.Directory.

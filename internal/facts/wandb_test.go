@@ -65,6 +65,12 @@ func (h roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 func wandbFacts(t testing.TB, s http.Handler) *facts.Wandb {
 	t.Helper()
 	_, local := localFacts(t)
+	return beside(t, local, s)
+}
+
+// beside returns `directory wandb` in front of a server, beside a directory of the gateway's own.
+func beside(t testing.TB, local *facts.Local, s http.Handler) *facts.Wandb {
+	t.Helper()
 	u, err := upstream.New(upstream.Config{
 		URL: &url.URL{Scheme: "http", Host: "wandb.internal"}, Client: &http.Client{Transport: roundTripper{s}}, Organization: "acme",
 	})

@@ -134,3 +134,19 @@ func BenchmarkMemory(b *testing.B) {
 		runtime.KeepAlive(c)
 	}
 }
+
+func BenchmarkDerivedMiss(b *testing.B) {
+	c := warm(b, 4, DefaultMaxBytes)
+	missing := func(ctx context.Context, v *View) (*benchRecord, error) {
+		return Read(ctx, v, "acme/keys/none", decodeBench)
+	}
+	Derived(b.Context(), c.View(), []byte("nobody"), missing)
+	c.settle()
+	ctx := context.Background()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Derived(ctx, c.View(), []byte("nobody"), missing); err != store.ErrNotFound {
+			b.Fatal(err)
+		}
+	}
+}

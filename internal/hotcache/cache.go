@@ -89,9 +89,8 @@ type Cache struct {
 
 	recordSeed, derivedSeed maphash.Seed
 
-	front   front // of what is in kept
-	kept    *ristretto.Cache[uint64, *entry]
-	missing *ristretto.Cache[uint64, *entry]
+	kept, missing         *ristretto.Cache[uint64, *entry]
+	front, frontOfMissing front // of the one, and of the other
 
 	stripes  stripes
 	progress progress
@@ -121,7 +120,8 @@ func New(cfg Config) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	missing, err := newMemory(cfg.MaxBytes / negativeShare)
+	missingBytes := cfg.MaxBytes / negativeShare
+	missing, err := newMemory(missingBytes - missingBytes/frontShare)
 	if err != nil {
 		kept.Close()
 		return nil, err
@@ -129,7 +129,8 @@ func New(cfg Config) (*Cache, error) {
 	c := &Cache{
 		store: cfg.Store, space: cfg.Space, head: store.RevisionKey(cfg.Space),
 		recordSeed: maphash.MakeSeed(), derivedSeed: maphash.MakeSeed(),
-		front: newFront(cfg.MaxBytes / frontShare), kept: kept, missing: missing,
+		kept: kept, missing: missing,
+		front: newFront(cfg.MaxBytes / frontShare), frontOfMissing: newFront(missingBytes / frontShare),
 		propagated: cfg.Propagated,
 	}
 	c.progress.init()

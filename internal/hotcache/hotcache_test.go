@@ -144,12 +144,14 @@ func TestMemoryIsBounded(t *testing.T) {
 // TestFrontIsBounded: what is looked for first is an addition to what is kept, and must not be a large one.
 func TestFrontIsBounded(t *testing.T) {
 	for _, maxBytes := range []int64{MinMaxBytes, MinMaxBytes + 1, DefaultMaxBytes, 1 << 40} {
-		f := newFront(maxBytes / frontShare)
-		if n := int64(len(f.slots)); n < 1 || n > maxFrontSlots || n*frontEntry > maxBytes/frontShare {
-			t.Errorf("%d bytes: %d slots", maxBytes, n)
+		for _, share := range []int64{frontShare, negativeShare * frontShare} {
+			f := newFront(maxBytes / share)
+			if n := int64(len(f.slots)); n < 1 || n > maxFrontSlots || n*frontEntry > maxBytes/share {
+				t.Errorf("%d bytes: %d slots", maxBytes/share, n)
+			}
+			f.slot(0)
+			f.slot(math.MaxUint64) // the last one
 		}
-		f.slot(0)
-		f.slot(math.MaxUint64) // the last one
 	}
 	s := newFake()
 	s.silent.Store(true) // or changes that are told late cost a read
@@ -166,15 +168,62 @@ func TestFrontIsBounded(t *testing.T) {
 	}
 }
 
-// TestMissingStaysOutOfFront: keys that somebody invents take no place of those that exist (threats K08).
-func TestMissingStaysOutOfFront(t *testing.T) {
+// TestMissingHasItsOwnFront: keys that somebody invents take no place of those that exist (threats K08).
+func TestMissingHasItsOwnFront(t *testing.T) {
 	c := newCache(t, newFake())
 	for range 3 {
 		wantMissing(t, c, "acme/invented")
 		c.settle()
 	}
 	if c.front.slot(c.hash("acme/invented")).Load() != nil {
-		t.Error("what is not there is in front")
+		t.Error("what is not there is in front of what is")
+	}
+	if c.frontOfMissing.slot(c.hash("acme/invented")).Load() == nil {
+		t.Error("what is not there is not in front of its like")
+	}
+	commit(t, c, put("acme/invented", "found"))
+	wantText(t, c, "acme/invented", "found")
+}
+
+// TestLast: what was read last serves later sessions while it holds, and that something is missing likewise.
+func TestLast(t *testing.T) {
+	f := newFake()
+	f.silent.Store(true)
+	c := newCache(t, f)
+	commit(t, c, put("acme/a", "1"))
+	last := func(keys ...string) Held {
+		v := c.View()
+		for _, key := range keys {
+			Read(t.Context(), v, key, text)
+		}
+		return v.Last()
+	}
+	if c.View().Again(c.View().Last()) {
+		t.Error("nothing was read, and holds")
+	}
+	var many []string
+	for i := range readsInline + 2 {
+		many = append(many, fmt.Sprintf("acme/%d", i))
+	}
+	for _, keys := range [][]string{{"acme/a"}, {"acme/none"}, {"acme/none", "acme/a"}, {"acme/a", "acme/none"}, append(many, "acme/a")} {
+		held, key := last(keys...), keys[len(keys)-1]
+		if !c.View().Again(held) {
+			t.Errorf("%q does not hold", keys)
+		}
+		commit(t, c, put(key, "2"))
+		if c.View().Again(held) {
+			t.Errorf("%q holds after it was written", keys)
+		}
+		commit(t, c, store.Write{Key: "acme/none"})
+	}
+	held := last("acme/none")
+	f.leave(errAway)
+	if c.View().Again(last("acme/other")) {
+		t.Error("what could not be read holds")
+	}
+	c.Close()
+	if c.View().Again(held) {
+		t.Error("it holds when the cache is closed")
 	}
 }
 

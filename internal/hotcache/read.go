@@ -111,20 +111,25 @@ func open[T any, K string | []byte](e *entry, key K) (value T, err error) {
 
 // find returns the entry under key if there is one that still holds.
 func find[K string | []byte](c *Cache, hash uint64, key K, derived bool) *entry {
-	slot := c.front.slot(hash)
+	slot, slotOfMissing := c.front.slot(hash), c.frontOfMissing.slot(hash)
 	if e := slot.Load(); e != nil && holds(c, e, key, derived) {
 		if c.front.counts() {
 			c.kept.Get(hash)
 		}
 		return e
 	}
-	if e, ok := c.kept.Get(hash); ok && holds(c, e, key, derived) {
-		if e.bytes <= frontEntry {
-			slot.Store(e)
+	if e := slotOfMissing.Load(); e != nil && holds(c, e, key, derived) {
+		if c.front.counts() {
+			c.missing.Get(hash)
 		}
 		return e
 	}
+	if e, ok := c.kept.Get(hash); ok && holds(c, e, key, derived) {
+		e.moveTo(slot)
+		return e
+	}
 	if e, ok := c.missing.Get(hash); ok && holds(c, e, key, derived) {
+		e.moveTo(slotOfMissing)
 		return e
 	}
 	return nil

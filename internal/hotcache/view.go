@@ -1,6 +1,11 @@
 package hotcache
 
-import "slices"
+import (
+	"errors"
+	"slices"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/store"
+)
 
 // readsInline is how many reads a View keeps without allocating: a decision reads a principal and
 // what the request names, and whoever has more to decide reads some records more.
@@ -80,6 +85,22 @@ type Held struct{ entry *entry }
 // Held returns what stands for the value that is being derived through v. It holds from when Derived
 // has returned the value; a View that was not given by Derived has none.
 func (v *View) Held() Held { return Held{v.entry} }
+
+// Last stands for what was read through v last, or for that it is missing. It never holds if that could not
+// be told.
+func (v *View) Last() Held {
+	var last *entry
+	switch {
+	case len(v.more) > 0:
+		last = v.more[len(v.more)-1]
+	case v.count > 0:
+		last = v.inline[v.count-1]
+	}
+	if last == nil || last.err != nil && !errors.Is(last.err, store.ErrNotFound) {
+		return Held{}
+	}
+	return Held{last}
+}
 
 // Again reports whether nothing has changed of a value that was read from the same Cache before. Then
 // the value counts as read through v, as if it had been looked up.

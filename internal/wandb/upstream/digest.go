@@ -30,6 +30,15 @@ const (
 	purposePersonByEmail
 )
 
+// Digest is the name under which it is remembered who holds a credential.
+type Digest struct{ digest }
+
+// DigestOf returns the digest of a credential. It is made once by who needs it more than once.
+func DigestOf(c iam.Credential) Digest { return Digest{digestOfCredential(c)} }
+
+// Number returns bits of the digest by which many can be spread.
+func (d Digest) Number() uint64 { return binary.LittleEndian.Uint64(d.digest[:]) }
+
 func digestOfCredential(c iam.Credential) digest {
 	how := [2]byte{byte(c.Kind), 0}
 	if c.Bearer {

@@ -72,8 +72,8 @@ func (d *Directory) ProjectNumber(ctx context.Context, p *iam.Principal, c iam.C
 	switch {
 	case err != nil:
 		return "", false, err
-	case s.project != nil:
-		return string(s.project.Number), s.project.Number != "", nil
+	case s.hasProject():
+		return string(s.place.number), s.place.number != "", nil
 	default:
 		return "", p != nil && admin, nil
 	}
@@ -93,16 +93,14 @@ func (s *shown) facts(d *Directory, p *iam.Principal) authz.Facts {
 	}
 	facts := authz.Facts{Principal: judged(p), Organization: d.organization}
 	switch {
-	case s.entity == nil:
+	case s.place == nil:
 	case p == nil:
-		facts.Entity = s.entity.toEntity(nil)
-		facts.Project = s.toProject(facts.Entity)
+		s.describe(&facts, nil)
 	case p.FromUpstream:
 		s.shape(&facts, facts.Principal)
 	default:
 		facts.Principal = bind(p)
-		facts.Entity = s.entity.toEntity(nil)
-		facts.Project = s.toProject(facts.Entity)
+		s.describe(&facts, nil)
 	}
 	s.judged.p.Store(&factsFor{p, facts})
 	return facts
@@ -121,14 +119,13 @@ func (s *shown) facts(d *Directory, p *iam.Principal) authz.Facts {
 //     everything but viewing in their own entity.
 //   - A project that is hidden from them is Restricted, without them.
 func (s *shown) shape(facts *authz.Facts, p *iam.Principal) {
-	facts.Entity = s.entity.toEntity(p)
-	facts.Project = s.toProject(facts.Entity)
+	s.describe(facts, p)
 	if own := iam.EntityID(p.Ref.ID); s.hidden && facts.Entity.ID == own {
 		// An owner enters their own entity's projects whatever their visibility. Not this one.
-		facts.Entity.ID = hiddenEntityID(s.entity.Name)
-		facts.Project.Entity = facts.Entity.ID
+		facts.Entity = &iam.Entity{ID: hiddenEntityID(s.place.entity), Name: s.place.entity}
+		facts.Project = projectIn(facts.Entity, facts.Project)
 	}
-	readOnly := isTrue(s.entity.ReadOnly) || s.project != nil && !s.hidden && isTrue(s.project.ReadOnly)
+	readOnly := s.readOnly == yes || s.hasProject() && !s.hidden && s.projectReadOnly == yes
 
 	team, isTeam := facts.Entity.ID.Team()
 	m, isMember := p.Membership(team)
@@ -153,71 +150,66 @@ func (s *shown) shape(facts *authz.Facts, p *iam.Principal) {
 	if facts.Project == nil || s.hidden {
 		return
 	}
-	if facts.Project.Visibility == iam.VisibilityRestricted {
-		facts.Project.Members = []iam.ProjectMember{{Principal: p.Ref}}
+	invited, owned := facts.Project.Visibility == iam.VisibilityRestricted, s.place.owner.is(p)
+	if !invited && !owned {
+		return
 	}
-	if s.ownedBy(p) {
-		facts.Project.Owner = p.Ref
+	project := *facts.Project
+	if invited {
+		project.Members = []iam.ProjectMember{{Principal: p.Ref}}
 	}
+	if owned {
+		project.Owner = p.Ref
+	}
+	facts.Project = &project
 }
 
 // admitGuest sets the visibility of a project outside the caller's teams to what it is for them.
 func (s *shown) admitGuest(facts *authz.Facts) {
-	project := facts.Project
-	if project == nil || s.hidden {
+	if facts.Project == nil || s.hidden {
 		return
 	}
 	switch {
-	case isFalse(s.project.ReadOnly):
-		project.Visibility = iam.VisibilityOpen
-	case project.Visibility == iam.VisibilityOpen && s.project.ReadOnly == nil:
+	case s.projectReadOnly == no:
+		facts.Project = seenAs(iam.VisibilityOpen, facts.Project)
+	case facts.Project.Visibility == iam.VisibilityOpen && s.projectReadOnly == untold:
 		// Nothing is said against what the visibility gives.
 	default:
-		project.Visibility = iam.VisibilityPublic
+		facts.Project = seenAs(iam.VisibilityPublic, facts.Project)
 	}
 }
 
-// ownedBy reports whether the server names the principal as the project's owner.
-func (s *shown) ownedBy(p *iam.Principal) bool {
-	u := s.project.User
-	if u == nil {
-		return false
+// describe sets the entity and the project as p may see them, nil for nobody. Others may be given the same:
+// what is another for p takes its place and does not change it.
+func (s *shown) describe(facts *authz.Facts, p *iam.Principal) {
+	facts.Entity = s.place.entityFor(p)
+	if !s.hasProject() {
+		return
 	}
-	if u.ID != "" {
-		return userID(u.ID).Ref() == p.Ref
-	}
-	return u.Username != "" && userIDByName(u.Username).Ref() == p.Ref
-}
-
-// toEntity converts the server's entity. p is the principal whose personal entity it may be.
-func (e *shownEntity) toEntity(p *iam.Principal) *iam.Entity {
-	entity := &iam.Entity{Name: e.Name}
-	named := p != nil && p.PersonalEntity == e.Name
-	switch {
-	case isTrue(e.IsTeam), e.IsTeam == nil && !named:
-		entity.ID = TeamID(e.Name).Entity()
-	case named:
-		entity.ID = iam.UserID(p.Ref.ID).PersonalEntity()
-	default:
-		entity.ID = userIDByName(e.Name).PersonalEntity()
-	}
-	return entity
-}
-
-func (s *shown) toProject(entity *iam.Entity) *iam.Project {
-	if s.project == nil {
-		return nil
-	}
-	project := &iam.Project{
-		ID:         projectID(entity.Name, s.project.Name),
-		Entity:     entity.ID,
-		Name:       s.project.Name,
-		Visibility: iam.VisibilityFromAccess(s.project.Access),
-	}
+	facts.Project = projectIn(facts.Entity, &s.place.asProject)
 	if s.hidden {
-		project.Visibility = iam.VisibilityRestricted
+		facts.Project = seenAs(iam.VisibilityRestricted, facts.Project)
 	}
-	return project
+}
+
+// projectIn returns a project as one of the entity.
+func projectIn(entity *iam.Entity, p *iam.Project) *iam.Project {
+	if p.Entity == entity.ID {
+		return p
+	}
+	project := *p
+	project.Entity = entity.ID
+	return &project
+}
+
+// seenAs returns a project with that visibility.
+func seenAs(v iam.Visibility, p *iam.Project) *iam.Project {
+	if p.Visibility == v {
+		return p
+	}
+	project := *p
+	project.Visibility = v
+	return &project
 }
 
 // withRole returns p with another role in one team.

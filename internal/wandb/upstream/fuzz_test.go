@@ -54,7 +54,7 @@ func FuzzReadProject(f *testing.F) {
 	f.Add([]byte(`{"data":{"project":{"name":"p","access":null,"readOnly":null,"entity":{"name":"alice"}},"entity":null}}`), false)
 	f.Add([]byte(`{"data":{"project":null,"entity":null},"errors":[{"message":"not found"}]}`), false)
 	f.Add([]byte(`{"data":{"project":{"name":"p","user":{"id":"VXNlcjox"},"entity":{"name":"alice","isTeam":false}},"entity":[]}}`), true)
-	d := &Directory{organization: "acme"}
+	d := directory(f, newFakeServer())
 	p := &iam.Principal{
 		Ref: userID("VXNlcjox").Ref(), Organization: "acme", Username: "alice", Active: true, Role: iam.OrganizationMember,
 		ModelsSeat: iam.SeatFull, WeaveSeat: iam.SeatFull, PersonalEntity: "alice", FromUpstream: true,
@@ -65,20 +65,21 @@ func FuzzReadProject(f *testing.F) {
 		if err != nil {
 			return
 		}
-		s, err := shownOf(r, true)
+		a, err := answeredOf(r, true)
 		if err != nil {
 			return
 		}
-		s.hidden = hidden && s.project != nil
+		s := d.shownBy(a)
+		s.hidden = hidden && a.project != nil
 		facts := s.facts(d, p)
-		if (facts.Project == nil) != (s.project == nil) || facts.Project != nil && facts.Project.Entity != facts.Entity.ID {
+		if (facts.Project == nil) != (a.project == nil) || facts.Project != nil && facts.Project.Entity != facts.Entity.ID {
 			t.Fatalf("facts %+v of %+v", facts, s)
 		}
 		write := authz.Decide(authz.Request{Permission: authz.RunWrite}, facts)
 		switch {
 		case s.hidden && mayRead(facts):
 			t.Fatalf("a hidden project is read: %s", body)
-		case s.project != nil && isTrue(s.project.ReadOnly) && write.Allowed() && !s.hidden:
+		case a.project != nil && a.project.ReadOnly != nil && *a.project.ReadOnly && write.Allowed() && !s.hidden:
 			t.Fatalf("a read-only project is written: %s (%s)", body, write.Reason)
 		}
 	})

@@ -19,13 +19,13 @@ var memberWordings = []string{
 // long, so it is not asked for where the server says that the asker does not administer the team
 // and whether they may write.
 func (d *Directory) needsRole(s *shown, p *iam.Principal) bool {
-	if s.entity == nil || p == nil || p.Username == "" {
+	if s.place == nil || p == nil || p.Username == "" {
 		return false
 	}
-	if _, member := p.Membership(TeamID(s.entity.Name)); !member {
+	if _, member := p.Membership(TeamID(s.place.entity)); !member {
 		return false
 	}
-	return !isTrue(s.entity.ReadOnlyAdmin) || s.entity.ReadOnly == nil
+	return s.readOnlyAdmin != yes || s.readOnly == untold
 }
 
 // role returns the asker's role in a team and since when that is known; "" when the server does

@@ -39,14 +39,24 @@ var (
 // shown is what the server shows one asker of an entity and perhaps a project. It is not changed
 // after it was built.
 type shown struct {
-	entity  *shownEntity  // nil: nothing there that the asker may see
-	project *shownProject // nil: the same, or none was asked for
-	// hidden is true when project is there, seen with the administrator's key, but not for the asker.
+	place *place // nil: nothing there that the asker may see
+	// hidden is true when place has a project, seen with the administrator's key, but not for the asker.
 	hidden bool
+	// What the server says of the asker in the entity and in the project.
+	readOnly, readOnlyAdmin, projectReadOnly word
 	// role is the asker's role in the team, if the server told it.
 	role iam.Role
 	// judged keeps the last Facts made of this, so that they are made once for a principal.
 	judged lastFacts
+}
+
+// hasProject reports whether there is a project; otherwise there is none, or none was asked for.
+func (s *shown) hasProject() bool { return s.place != nil && s.place.project != "" }
+
+// answered is the answer to entityWordings or projectWordings.
+type answered struct {
+	entity  *shownEntity  // nil: nothing there that the asker may see
+	project *shownProject // nil: the same, or none was asked for
 }
 
 type shownEntity struct {
@@ -75,10 +85,6 @@ func (n *projectNumber) UnmarshalJSON(raw []byte) error {
 	*n = projectNumber(wandb.ProjectNumber(strings.Trim(string(raw), `"`)))
 	return nil
 }
-
-// isTrue and isFalse read the server's word: one that it did not say is neither.
-func isTrue(b *bool) bool  { return b != nil && *b }
-func isFalse(b *bool) bool { return b != nil && !*b }
 
 // show returns what the server shows the asker. p is the asker as a principal; nil for the
 // administrator's key and for nobody.
@@ -110,17 +116,17 @@ func (d *Directory) look(ctx context.Context, who asker, p *iam.Principal, entit
 		return answer[*shown]{err: err}
 	}
 	a.value = s
-	if project != "" && s.project == nil && p != nil && d.admin.kind == askerAdmin {
+	if project != "" && !s.hasProject() && p != nil && d.admin.kind == askerAdmin {
 		if err := d.revealHidden(ctx, d.adminFor(who), s, entity, project); err != nil {
 			return answer[*shown]{err: err}
 		}
 	}
 	if d.needsRole(s, p) {
-		if s.role, a.asOf, err = d.role(ctx, who, p, s.entity.Name); err != nil {
+		if s.role, a.asOf, err = d.role(ctx, who, p, s.place.entity); err != nil {
 			return answer[*shown]{err: err}
 		}
 	}
-	a.absent = s.entity == nil || s.hidden || project != "" && s.project == nil
+	a.absent = s.place == nil || s.hidden || project != "" && !s.hasProject()
 	return a
 }
 
@@ -140,41 +146,56 @@ func (d *Directory) askShown(ctx context.Context, who asker, entity, project str
 	case err != nil:
 		return nil, err
 	}
-	s, err := shownOf(r, project != "")
+	a, err := answeredOf(r, project != "")
 	if err != nil {
 		return nil, d.unavailable("answered only half of what the caller may see", err, 0)
 	}
-	return s, nil
+	return d.shownBy(a), nil
 }
 
-// shownOf reads the answer to entityWordings or projectWordings.
-func shownOf(r reply, withProject bool) (*shown, error) {
-	s := &shown{}
+// shownBy returns what an answer shows, in the form in which it is remembered.
+func (d *Directory) shownBy(a answered) *shown {
+	if a.entity == nil {
+		return &shown{}
+	}
+	s := &shown{readOnly: wordOf(a.entity.ReadOnly), readOnlyAdmin: wordOf(a.entity.ReadOnlyAdmin)}
+	t := told{placeNames: placeNames{entity: a.entity.Name}, isTeam: wordOf(a.entity.IsTeam)}
+	if p := a.project; p != nil {
+		s.projectReadOnly = wordOf(p.ReadOnly)
+		t.project, t.access, t.number = p.Name, p.Access, p.Number
+		if p.User != nil {
+			t.owner = owner{p.User.ID, p.User.Username}
+		}
+	}
+	s.place = d.placeOf(t)
+	return s
+}
+
+// answeredOf reads an answer.
+func answeredOf(r reply, withProject bool) (a answered, err error) {
 	if withProject {
-		project, err := rootOf[shownProject](r, "project")
+		a.project, err = rootOf[shownProject](r, "project")
 		if err != nil {
-			return nil, err
+			return answered{}, err
 		}
-		if project != nil && !project.plausible() {
-			return nil, errors.New("project has no name, or members that are none")
+		if a.project != nil && !a.project.plausible() {
+			return answered{}, errors.New("project has no name, or members that are none")
 		}
-		s.project = project
 	}
-	entity, err := rootOf[shownEntity](r, "entity")
-	if err != nil && s.project == nil {
-		return nil, err
+	a.entity, err = rootOf[shownEntity](r, "entity")
+	if err != nil && a.project == nil {
+		return answered{}, err
 	}
-	s.entity = entity
-	if s.project != nil && s.project.Entity != nil {
-		s.entity = s.project.Entity // where the project is, the server knows best: names may lead elsewhere
+	if a.project != nil && a.project.Entity != nil {
+		a.entity = a.project.Entity // where the project is, the server knows best: names may lead elsewhere
 	}
 	switch {
-	case s.entity == nil && s.project != nil:
-		return nil, errors.New("project has no entity")
-	case s.entity != nil && !iam.ValidName(s.entity.Name):
-		return nil, errors.New("entity has no name, or one that is none")
+	case a.entity == nil && a.project != nil:
+		return answered{}, errors.New("project has no entity")
+	case a.entity != nil && !iam.ValidName(a.entity.Name):
+		return answered{}, errors.New("entity has no name, or one that is none")
 	}
-	return s, nil
+	return a, nil
 }
 
 // plausible reports whether the members can be what they should be, and are small enough to keep.
@@ -206,13 +227,15 @@ func (d *Directory) revealHidden(ctx context.Context, admin asker, s *shown, ent
 	if err != nil {
 		return err
 	}
-	if all.project == nil {
+	if !all.hasProject() {
 		return nil
 	}
-	s.project, s.hidden = all.project, true
-	if s.entity == nil || s.entity.Name != all.entity.Name {
-		// Without readOnly: that is the server's word to the administrator.
-		s.entity = &shownEntity{Name: all.entity.Name, IsTeam: all.entity.IsTeam}
+	t := all.place.told
+	if s.place != nil && s.place.entity == t.entity {
+		t.isTeam = s.place.isTeam
+	} else {
+		s.readOnly, s.readOnlyAdmin = untold, untold // the server's word is to the administrator, or of another entity
 	}
+	s.place, s.hidden = d.placeOf(t), true
 	return nil
 }

@@ -90,7 +90,8 @@ type Directory struct {
 	roles    *cache[iam.Role]
 	people   *cache[*iam.Principal]
 	homes    *cache[home]
-	seen     *lastSeen
+	seen     *lastSeen[iam.PrincipalRef, *iam.Principal]
+	places   *lastSeen[placeNames, *place]
 	epochs   *epochs
 
 	questions questions
@@ -110,7 +111,8 @@ func New(c Config) (*Directory, error) {
 		timeout:      c.Timeout,
 		turns:        newTurns(c.LookupsPerSecond, c.Parallel, c.Timeout),
 		report:       c.Report,
-		seen:         newLastSeen(c.MaxEntries),
+		seen:         newLastSeen[iam.PrincipalRef](c.MaxEntries, samePrincipal),
+		places:       newLastSeen[placeNames](c.MaxEntries, samePlace),
 		epochs:       newEpochs(),
 		questions:    newQuestions(),
 	}

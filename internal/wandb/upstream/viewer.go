@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -39,10 +40,15 @@ const (
 // tell. A service account's Scope is its team if viewer lists exactly one; Teams are those it lists.
 // Team roles are members' here; Facts finds out more where it matters.
 func (d *Directory) PrincipalByCredential(ctx context.Context, c iam.Credential) (*iam.Principal, error) {
+	return d.PrincipalByDigest(ctx, c, DigestOf(c))
+}
+
+// PrincipalByDigest is PrincipalByCredential for who has the credential's digest already.
+func (d *Directory) PrincipalByDigest(ctx context.Context, c iam.Credential, of Digest) (*iam.Principal, error) {
 	if !askable(c) {
 		return nil, d.unknown(nil)
 	}
-	key := digestOfCredential(c)
+	key := of.digest
 	e, due, ok := d.viewers.peek(key, 0)
 	if !ok {
 		return d.viewers.fetch(ctx, key, 0, d.viewerLook(c))
@@ -98,7 +104,7 @@ func (d *Directory) viewerLook(c iam.Credential) func(context.Context) answer[*i
 				p = asServiceAccount(p)
 			}
 			soon = !settled
-			d.seen.add(p)
+			p = d.seen.add(p.Ref, p)
 		case definite(err):
 			// Upload tickets of theirs stop as well. Another credential of theirs brings them back.
 			if was != nil {
@@ -195,6 +201,9 @@ func (v *viewer) clean() {
 		}
 	}
 }
+
+// samePrincipal reports whether viewer told the same of both.
+func samePrincipal(a, b *iam.Principal) bool { return reflect.DeepEqual(a, b) }
 
 func (v *viewer) deleted() bool { return !isNull(v.DeletedAt) && string(v.DeletedAt) != `""` }
 
