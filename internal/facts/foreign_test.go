@@ -71,7 +71,7 @@ func TestForeignKeysNeedTheStore(t *testing.T) {
 	}
 	s := server(t)
 	var asked atomic.Int64
-	w := beside(t, facts.NewLocal(d, cache, noTokens{}, nil), http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	w := beside(t, facts.NewLocal(d, cache, noTokens{}, nil, nil), http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
 		s.ServeHTTP(rw, r)
 	}))
