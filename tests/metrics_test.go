@@ -76,6 +76,24 @@ func (s samples) within(seconds float64) float64 {
 	return s[fmt.Sprintf("wandb_gateway_store_propagation_seconds_bucket{le=%q}", strconv.FormatFloat(seconds, 'g', -1, 64))]
 }
 
+// scrapeAtRest returns what each gateway of a fleet tells once all of them know the newest commit and have
+// counted it: a scrape in between finds a commit in one number and not yet in another.
+func scrapeAtRest(t *testing.T, fleet []*process) []samples {
+	t.Helper()
+	told := make([]samples, len(fleet))
+	await(t, "a fleet at rest", 30*time.Second, func() bool {
+		rest := true
+		for i, p := range fleet {
+			now := p.scrape()
+			rest = rest && told[i] != nil && now[storeRevision] == told[i][storeRevision] && now[propagationCount] == told[i][propagationCount]
+			told[i] = now
+			rest = rest && now[storeRevision] == told[0][storeRevision]
+		}
+		return rest
+	})
+	return told
+}
+
 // TestPropagationIsMeasured: what is revoked on one gateway is in the histogram of the other, once for
 // each change, with the time that it took.
 func TestPropagationIsMeasured(t *testing.T) {
@@ -114,7 +132,7 @@ func TestPropagationIsMeasured(t *testing.T) {
 	}
 	// Every gateway counts every commit once, whoever makes it.
 	fleet := []*process{a, b}
-	begun := []samples{a.scrape(), b.scrape()}
+	begun := scrapeAtRest(t, fleet)
 	for range 5 {
 		for _, p := range fleet {
 			p.mustIAM("key", "create", "--owner", "alice", "--name", "another")

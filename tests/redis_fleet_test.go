@@ -119,38 +119,21 @@ type propagation struct {
 	before []samples
 }
 
-func countPropagation(fleet []*process) propagation {
-	p := propagation{fleet: fleet}
-	for _, gateway := range fleet {
-		p.before = append(p.before, gateway.scrape())
-	}
-	return p
+func countPropagation(t *testing.T, fleet []*process) propagation {
+	t.Helper()
+	return propagation{fleet, scrapeAtRest(t, fleet)}
 }
 
 // report says what the gateways' own histograms have of it: every gateway has counted every commit, and
 // almost all took at most a second, or as much as is given.
 func (p propagation) report(t *testing.T, seconds float64) {
 	t.Helper()
-	newest := func() (revision float64) {
-		for _, gateway := range p.fleet {
-			revision = max(revision, gateway.scrape()[storeRevision])
+	for i, now := range scrapeAtRest(t, p.fleet) {
+		counted := now[propagationCount] - p.before[i][propagationCount]
+		if commits := now[storeRevision] - p.before[i][storeRevision]; counted != commits {
+			t.Errorf("gateway %d has counted %g commits, and there were %g", i, counted, commits)
 		}
-		return revision
-	}
-	counts := make([]float64, len(p.fleet))
-	for i, gateway := range p.fleet {
-		var commits float64
-		await(t, "the count of commits", 30*time.Second, func() bool {
-			now, last := gateway.scrape(), newest()
-			counts[i] = now[propagationCount] - p.before[i][propagationCount]
-			commits = now[storeRevision] - p.before[i][storeRevision]
-			return counts[i] >= commits && now[storeRevision] == last
-		})
-		if counts[i] != commits {
-			t.Errorf("gateway %d has counted %g commits, and there were %g", i, counts[i], commits)
-		}
-		now := gateway.scrape()
-		share := func(seconds float64) float64 { return (now.within(seconds) - p.before[i].within(seconds)) / counts[i] }
+		share := func(seconds float64) float64 { return (now.within(seconds) - p.before[i].within(seconds)) / counted }
 		var p99 float64
 		for _, bound := range []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60} {
 			if p99 = bound; share(bound) >= .99 {
@@ -159,7 +142,7 @@ func (p propagation) report(t *testing.T, seconds float64) {
 		}
 		const missed, gaps = "wandb_gateway_store_missed_commits_total", "wandb_gateway_store_gaps_total"
 		t.Logf("gateway %d says that %g commits held after p99 %gs at most, %.2f%% of them within 1s; %g were missed at first, in %g gaps",
-			i, counts[i], p99, 100*share(1), now[missed]-p.before[i][missed], now[gaps]-p.before[i][gaps])
+			i, counted, p99, 100*share(1), now[missed]-p.before[i][missed], now[gaps]-p.before[i][gaps])
 		if !(share(seconds) >= .99) {
 			t.Errorf("%.2f%% held within %gs, want 99%%", 100*share(seconds), seconds)
 		}
@@ -179,7 +162,7 @@ func TestFleetHolds(t *testing.T) {
 	a.mustCall("user/create", map[string]any{"target": "dave", "email": "dave@acme.test"})
 	a.mustCall("team/set", map[string]any{"target": "vision", "add": []string{"dave"}})
 	dave, _ := a.mintKey("dave")
-	measured := countPropagation(fleet)
+	measured := countPropagation(t, fleet)
 
 	within := func(what string, condition func() bool) time.Duration {
 		t.Helper()
@@ -325,7 +308,7 @@ func testNewEnemy(t *testing.T, server *redistest.Server, wanted int) {
 	server.Do("FLUSHALL")
 	fleet := startFleet(t, config{upstream: newRecorder(t).host(), global: "failure_limit off"}, "redis://"+server.Address, "redis://"+server.Address)
 	fleet[0].importFile(acme)
-	measured := countPropagation(fleet)
+	measured := countPropagation(t, fleet)
 	const workers = 4
 	var rounds, violations, unseen atomic.Int64
 	var all sync.WaitGroup
