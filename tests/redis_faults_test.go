@@ -203,10 +203,10 @@ var faults = []fault{
 // that gateway uses what it knows for stale_limit and no longer, answers 503 to what it cannot know,
 // acknowledges no change that is not made, and lets nobody in whom the other has refused for that long.
 func TestRedisWire(t *testing.T) {
-	const limit = 2 * time.Second
+	const limit = 3 * time.Second
 	server := redistest.Start(t)
 	w := newWire(t, server.Address)
-	fleet := startFleet(t, config{upstream: newRecorder(t).host(), global: "stale_limit 2s\n\t\tfailure_limit off"}, "redis://"+server.Address, "redis://"+w.address)
+	fleet := startFleet(t, config{upstream: newRecorder(t).host(), global: "stale_limit 3s\n\t\tfailure_limit off"}, "redis://"+server.Address, "redis://"+w.address)
 	a, b := fleet[0], fleet[1]
 	a.importFile(acme)
 	b.awaitRecovery(aliceKey)

@@ -46,8 +46,8 @@
 // The gateway in its own file is the measure for two others with the same people and keys: one whose store
 // is a Redis server (Debian's, with an append-only file, on the core of the load), and one to which a
 // stand-in W&B server says who is who (`directory wandb`; in this process). All have seen every key before,
-// so that what is compared are cached facts: the store is asked once a second for its revision, the W&B
-// server not at all.
+// so that what is compared are cached facts: the store is asked a few times a second for its revision, the
+// W&B server hardly at all.
 //
 // # API keys in Redis
 //
