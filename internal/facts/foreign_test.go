@@ -6,10 +6,7 @@ import (
 	"testing"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/directory"
-	"github.com/wandb-gateway/wandb-gateway/internal/facts"
-	"github.com/wandb-gateway/wandb-gateway/internal/hotcache"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
-	"github.com/wandb-gateway/wandb-gateway/internal/store/embedded"
 )
 
 // A key that the server knows, and that is known to be nobody's here, is the gateway's own from the moment
@@ -55,23 +52,10 @@ func TestKeyOfTheServerBecomesOurs(t *testing.T) {
 // What is known of a key serves the kind of credential that it was found for, and only while the store
 // answers: else nobody can tell whether the key was recorded here meanwhile.
 func TestForeignKeysNeedTheStore(t *testing.T) {
-	store, err := embedded.Open(embedded.Config{Directory: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { store.Close() })
-	cache, err := hotcache.New(hotcache.Config{Store: store, Space: "acme"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cache.Close() })
-	d, err := directory.New(directory.Config{Cache: cache, Organization: "acme", HMACKey: [32]byte{1}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, local, cache := cachedFacts(t)
 	s := server(t)
 	var asked atomic.Int64
-	w := beside(t, facts.NewLocal(d, cache, noTokens{}, nil, nil), http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	w := beside(t, local, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
 		s.ServeHTTP(rw, r)
 	}))

@@ -67,6 +67,28 @@ func (s *renaming) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// behind returns `directory wandb` in front of the server, with or without an administrator's key, and mia as its
+// caller.
+func behind(t *testing.T, s *renaming, asAdmin bool) (*facts.Wandb, *upstream.Directory, gateway.Caller) {
+	t.Helper()
+	c := upstream.Config{URL: &url.URL{Scheme: "http", Host: "wandb.internal"}, Client: &http.Client{Transport: roundTripper{s}}, Organization: "acme"}
+	if asAdmin {
+		c.AdminKey = iam.NewSecret(key("root"))
+	}
+	u, err := upstream.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { u.Close() })
+	_, local := localFacts(t)
+	w := facts.NewWandb(local, u, authz.Settings{})
+	mia := gateway.Caller{Credential: iam.Credential{Kind: iam.CredentialAPIKey, Secret: iam.NewSecret(key("mia"))}}
+	if mia.Principal, err = w.Identify(t.Context(), mia.Credential); err != nil {
+		t.Fatal(err)
+	}
+	return w, u, mia
+}
+
 // An id that an answer told lies in the project of that name for as long as the project has it: the name of
 // one that was renamed is nobody's, and then another's, and says nothing of the id any more.
 func TestRenamedProjectsKeepTheirIDs(t *testing.T) {
@@ -86,21 +108,7 @@ func TestRenamedProjectsKeepTheirIDs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &renaming{projects: map[string]int{"p": 42}, old: tt.old}
-			_, local := localFacts(t)
-			c := upstream.Config{URL: &url.URL{Scheme: "http", Host: "wandb.internal"}, Client: &http.Client{Transport: roundTripper{s}}, Organization: "acme"}
-			if !tt.closed {
-				c.AdminKey = iam.NewSecret(key("root"))
-			}
-			u, err := upstream.New(c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { u.Close() })
-			w := facts.NewWandb(local, u, authz.Settings{})
-			mia := gateway.Caller{Credential: iam.Credential{Kind: iam.CredentialAPIKey, Secret: iam.NewSecret(key("mia"))}}
-			if mia.Principal, err = w.Identify(t.Context(), mia.Credential); err != nil {
-				t.Fatal(err)
-			}
+			w, u, mia := behind(t, s, !tt.closed)
 			learn := func(project string) {
 				t.Helper()
 				var learned []wandb.Learned
@@ -151,17 +159,7 @@ func TestRenamedProjectsKeepTheirIDs(t *testing.T) {
 // What was made or renamed a moment ago is not refused for what was remembered of its name.
 func TestNewProjectsPlaceTheirIDs(t *testing.T) {
 	s := &renaming{projects: map[string]int{}}
-	_, local := localFacts(t)
-	u, err := upstream.New(upstream.Config{URL: &url.URL{Scheme: "http", Host: "wandb.internal"}, Client: &http.Client{Transport: roundTripper{s}}, Organization: "acme", AdminKey: iam.NewSecret(key("root"))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { u.Close() })
-	w := facts.NewWandb(local, u, authz.Settings{})
-	mia := gateway.Caller{Credential: iam.Credential{Kind: iam.CredentialAPIKey, Secret: iam.NewSecret(key("mia"))}}
-	if mia.Principal, err = w.Identify(t.Context(), mia.Credential); err != nil {
-		t.Fatal(err)
-	}
+	w, _, mia := behind(t, s, true)
 	for number := range 3 { // made, and made again under the same name
 		if f, err := w.Facts(t.Context(), mia, "vision", "p"); err != nil || (f.Project != nil) != (number > 0) {
 			t.Fatalf("%+v, %v", f.Project, err)

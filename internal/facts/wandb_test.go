@@ -84,6 +84,13 @@ func beside(t testing.TB, local *facts.Local, s http.Handler) *facts.Wandb {
 // localFacts returns `directory local` and its directory, which is empty.
 func localFacts(t testing.TB) (*directory.Directory, *facts.Local) {
 	t.Helper()
+	d, local, _ := cachedFacts(t)
+	return d, local
+}
+
+// cachedFacts is localFacts with the cache, for who ends it.
+func cachedFacts(t testing.TB) (*directory.Directory, *facts.Local, *hotcache.Cache) {
+	t.Helper()
 	store, err := embedded.Open(embedded.Config{Directory: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +105,7 @@ func localFacts(t testing.TB) (*directory.Directory, *facts.Local) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d, facts.NewLocal(d, cache, noTokens{}, nil, nil)
+	return d, facts.NewLocal(d, cache, noTokens{}, nil, nil), cache
 }
 
 // noTokens knows no token: the server may.

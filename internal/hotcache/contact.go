@@ -131,8 +131,8 @@ func (c *Cache) apply(ctx context.Context, change store.Change) {
 	}
 }
 
-// forget makes everything unreachable, because a change was told that may not be the only one. The revision is read first: what is cached from then on is
-// at least as new. If it went back, commits were lost: those that take their numbers are news.
+// forget makes everything unreachable, because a change was told that may not be the only one. The revision is
+// read first: what is cached from then on is at least as new. If it went back, commits were lost: those that take their numbers are news.
 func (c *Cache) forget(ctx context.Context, because store.Change) {
 	ctx, cancel := context.WithTimeout(ctx, askEvery)
 	defer cancel()

@@ -35,19 +35,19 @@ func (v V2) answer(q *request) (*response, error) {
 	single := len(q.path) == 2
 	switch search := single && q.path[1] == ".search"; {
 	case q.path[0] == ".search" && !single:
-		calls = map[string]func(*request) (*response, error){"POST": v.searchAll}
+		calls = map[string]func(*request) (*response, error){"POST": byBody(v.allBy)}
 	case q.path[0] == "Users" && search:
-		calls = map[string]func(*request) (*response, error){"POST": v.searchUsers}
+		calls = map[string]func(*request) (*response, error){"POST": byBody(v.usersBy)}
 	case q.path[0] == "Users" && single:
 		calls = map[string]func(*request) (*response, error){"GET": v.getUser, "PUT": v.putUser, "PATCH": v.patchUser, "DELETE": v.removeUser}
 	case q.path[0] == "Users":
-		calls = map[string]func(*request) (*response, error){"GET": v.listUsers, "POST": v.createUser}
+		calls = map[string]func(*request) (*response, error){"GET": byQuery(v.usersBy), "POST": v.createUser}
 	case q.path[0] == "Groups" && search:
-		calls = map[string]func(*request) (*response, error){"POST": v.searchGroups}
+		calls = map[string]func(*request) (*response, error){"POST": byBody(v.groupsBy)}
 	case q.path[0] == "Groups" && single:
 		calls = map[string]func(*request) (*response, error){"GET": v.getGroup, "PUT": v.putGroup, "PATCH": v.patchGroup, "DELETE": deleteGroup}
 	case q.path[0] == "Groups":
-		calls = map[string]func(*request) (*response, error){"GET": v.listGroups, "POST": v.createGroup}
+		calls = map[string]func(*request) (*response, error){"GET": byQuery(v.groupsBy), "POST": v.createGroup}
 	case q.path[0] == "Me" && !single:
 		return nil, &iam.Error{Kind: iam.KindInvalid, Reason: problem.ReasonNotImplemented, Message: "who calls is not answered here: find yourself among the Users"}
 	default:

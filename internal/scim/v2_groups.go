@@ -10,16 +10,6 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/scim/schema"
 )
 
-func (v V2) listGroups(q *request) (*response, error) { return v.groupsBy(q, q.query) }
-
-func (v V2) searchGroups(q *request) (*response, error) {
-	values, err := searchValues(q.body)
-	if err != nil {
-		return nil, err
-	}
-	return v.groupsBy(q, values)
-}
-
 func (v V2) groupsBy(q *request, values url.Values) (*response, error) {
 	s, err := readSearch(groupType, values, q.base)
 	if err != nil {

@@ -107,6 +107,22 @@ func commas(values []string) []string {
 	return names
 }
 
+// byQuery answers a GET, which asks in the query string.
+func byQuery(find func(*request, url.Values) (*response, error)) func(*request) (*response, error) {
+	return func(q *request) (*response, error) { return find(q, q.query) }
+}
+
+// byBody answers a POST to .search, which asks in the body.
+func byBody(find func(*request, url.Values) (*response, error)) func(*request) (*response, error) {
+	return func(q *request) (*response, error) {
+		values, err := searchValues(q.body)
+		if err != nil {
+			return nil, err
+		}
+		return find(q, values)
+	}
+}
+
 // searchValues makes the body of a POST to .search what a query string would be (section 3.4.3).
 func searchValues(body map[string]any) (url.Values, error) {
 	if err := wantSchema(body, searchSchema); err != nil {
@@ -135,13 +151,9 @@ func searchValues(body map[string]any) (url.Values, error) {
 	return values, nil
 }
 
-// searchAll searches people and teams together (section 3.4.3): first the people who meet it, then the
+// allBy searches people and teams together (section 3.4.3): first the people who meet it, then the
 // teams. What a filter or an order names must be of both, as the attributes that all resources have are.
-func (v V2) searchAll(q *request) (*response, error) {
-	values, err := searchValues(q.body)
-	if err != nil {
-		return nil, err
-	}
+func (v V2) allBy(q *request, values url.Values) (*response, error) {
 	users, err := readSearch(userType, values, q.base)
 	if err != nil {
 		return nil, err

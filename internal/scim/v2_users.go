@@ -10,16 +10,6 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/internal/scim/schema"
 )
 
-func (v V2) listUsers(q *request) (*response, error) { return v.usersBy(q, q.query) }
-
-func (v V2) searchUsers(q *request) (*response, error) {
-	values, err := searchValues(q.body)
-	if err != nil {
-		return nil, err
-	}
-	return v.usersBy(q, values)
-}
-
 func (v V2) usersBy(q *request, values url.Values) (*response, error) {
 	s, err := readSearch(userType, values, q.base)
 	if err != nil {

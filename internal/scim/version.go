@@ -25,20 +25,7 @@ func versionOf(record any) string {
 type condition struct{ match, noneMatch []string }
 
 func readCondition(h http.Header) condition {
-	return condition{tags(h.Values("If-Match")), tags(h.Values("If-None-Match"))}
-}
-
-// tags splits a list of entity tags. Ours hold no commas.
-func tags(values []string) []string {
-	var tags []string
-	for _, value := range values {
-		for _, tag := range strings.Split(value, ",") {
-			if tag = strings.TrimSpace(tag); tag != "" {
-				tags = append(tags, tag)
-			}
-		}
-	}
-	return tags
+	return condition{commas(h.Values("If-Match")), commas(h.Values("If-None-Match"))} // ours hold no commas
 }
 
 // check refuses a change of a record that is not as the caller saw it.
