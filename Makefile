@@ -29,8 +29,9 @@ e2e: ## Run the tests with real clients and servers; installs what is missing
 deploy: ## Render the Helm chart and check all Kubernetes manifests
 	go -C deploy/verify test -count 1 ./...
 
-bench: ## Measure the gateway beside plain Caddy on this machine
+bench: ## Measure the gateway beside plain Caddy on this machine, and without ARGS with a million keys too
 	go run ./tests/bench $(ARGS)
+	$(if $(ARGS),,go run ./tests/bench -large 1000000)
 
 bench-go: ## Run Go's benchmarks, with allocations
 	go test -run '^$$' -bench . -benchmem ./...

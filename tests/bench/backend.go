@@ -131,7 +131,7 @@ func (p population) record() standin.Config {
 		if i%teamSize == 0 {
 			team := teamName(i / teamSize)
 			c.Teams = append(c.Teams, standin.Team{Name: team})
-			for j := range projectsPerTeam {
+			for j := range p.perTeam() {
 				c.Projects = append(c.Projects, standin.Project{Entity: team, Name: projectName(j)})
 			}
 		}

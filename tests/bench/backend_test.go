@@ -80,7 +80,7 @@ func TestOnlyWantedBackendsStart(t *testing.T) {
 		"directory wandb":                 {false, true},
 		"API key":                         {false, false},
 	} {
-		b := &bench{options: options{work: work}, population: population{10000}}
+		b := &bench{options: options{work: work}, population: population{keys: 10000}}
 		if got := [2]bool{b.comparesBackend(sharedStore), b.comparesBackend(serverRecord)}; got != want {
 			t.Errorf("%q starts Redis and a W&B server: %v, want %v", work, got, want)
 		}

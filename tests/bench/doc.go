@@ -58,6 +58,19 @@
 // memory of Redis and to its file, and compares in rounds how long it takes to read the record of a key, to
 // find the caller of whom nothing is cached, and to make a key.
 //
+// # A large organization
+//
+//	go run ./tests/bench -large 1000000
+//
+// does something else, too: it holds a gateway with so many API keys, of a tenth as many people with as many
+// projects, to one with 10,000 keys and 1,000 people and projects, both with an embedded store that `iam
+// import` filled in parts. It times how each starts, which reads its whole file, until the first caller is
+// answered; then requests of the same number of callers, spread over all; then what an identity provider asks
+// by SCIM, with the key of an admin: pages, filters that look somebody up and one that looks at everybody,
+// reading one person, and deactivating and reactivating one, which is two commits. What looks at everybody and
+// what writes is measured on one connection: another would wait for it. Answers there differ in length, so
+// that each request is tried once, its answer read, and then the status alone is looked at.
+//
 // # What it does not measure
 //
 // TLS, HTTP/2, compression and access logs, which are off on both sides and cost both the same; the

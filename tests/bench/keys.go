@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -30,8 +29,6 @@ const (
 	mostKeys = 5_000_000
 	// mostMemory is what a Redis server of these may use.
 	mostMemory = "8gb"
-	// peopleEach is how many people one import brings, and their keys another: far below store.MaxWrites.
-	peopleEach = 1000
 	// sampled is how many look-ups are timed in a round, and a tenth of it how many new keys.
 	sampled = 1000
 	// strangers is how many people are looked up before everything cached is forgotten again: all whom
@@ -81,7 +78,7 @@ func measureKeys(ctx context.Context, o options, folder string, out, progress io
 	runtime.GOMAXPROCS(1)
 	var both [2]*keyStore
 	for i, n := range []int{fewKeys, o.inRedis} {
-		s := &keyStore{population: population{n}, name: fmt.Sprintf("%d keys", n)}
+		s := &keyStore{population: population{keys: n}, name: fmt.Sprintf("%d keys", n)}
 		both[i] = s
 		defer func() { err = errors.Join(err, s.close()) }()
 		if err := s.start(ctx, filepath.Join(folder, strconv.Itoa(n)), o.proxyCore); err != nil {
@@ -164,22 +161,16 @@ func (s *keyStore) close() (err error) {
 
 // fill imports people, teams and projects, and then the keys, and sees what these cost.
 func (s *keyStore) fill(ctx context.Context, progress io.Writer) error {
-	each := func(part func(first, last int) any) error {
-		for first := 0; first < s.users(); first += peopleEach {
-			file, err := json.Marshal(part(first, min(first+peopleEach, s.users())))
+	each := func(what string, part func(first, last int) rows) error {
+		return s.parts(what, progress, part, func(file []byte) error {
+			_, err := s.directory.Import(ctx, file, directory.ImportOptions{})
 			if err != nil {
-				return err
-			}
-			if _, err := s.directory.Import(ctx, file, directory.ImportOptions{}); err != nil {
 				return s.process.failed(err)
 			}
-			if done := first + peopleEach; done%(20*peopleEach) == 0 {
-				fmt.Fprintf(progress, "%d of %d people, or their keys\n", done, s.users())
-			}
-		}
-		return nil
+			return nil
+		})
 	}
-	if err := each(func(first, last int) any { return s.people(first, last) }); err != nil {
+	if err := each("people", s.people); err != nil {
 		return err
 	}
 	before, err := s.uses(ctx)
@@ -187,7 +178,7 @@ func (s *keyStore) fill(ctx context.Context, progress io.Writer) error {
 		return err
 	}
 	began := time.Now()
-	if err := each(func(first, last int) any { return s.keysOf(first, last) }); err != nil {
+	if err := each("people with their keys", s.keysOf); err != nil {
 		return err
 	}
 	s.cost.time = time.Since(began) / time.Duration(s.keys)

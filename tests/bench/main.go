@@ -18,7 +18,7 @@ import (
 type options struct {
 	plan
 	keys                int
-	inRedis             int
+	inRedis, large      int
 	binary              string
 	null                bool
 	profiles            string
@@ -35,6 +35,7 @@ func main() {
 	flag.IntVar(&o.rate, "rate", 1000, "requests each second in the open loop")
 	flag.IntVar(&o.keys, "keys", 10000, "API keys in the directory, all of which are used once")
 	flag.IntVar(&o.inRedis, "keys-in-redis", 0, "in place of all else, put so many API keys into Redis, and see what they cost there")
+	flag.IntVar(&o.large, "large", 0, "in place of all else, hold a gateway with so many API keys, a tenth as many people and projects, to one with 10,000 keys")
 	flag.StringVar(&o.binary, "binary", "", "the wandb-gateway to measure, in place of building one")
 	flag.BoolVar(&o.null, "null", false, "measure plain Caddy against itself: the noise of this machine")
 	flag.StringVar(&o.profiles, "profiles", "", "folder for CPU profiles of the gateway under each work load, taken after measuring")
@@ -70,19 +71,16 @@ func run(ctx context.Context, o options, out, progress io.Writer) error {
 	if o.inRedis != 0 {
 		return measureKeys(ctx, o, folder, out, progress)
 	}
+	if o.large != 0 {
+		return measureLarge(ctx, o, folder, out, progress)
+	}
 	if o.rounds < 1 || o.connections < 1 || o.rate < 1 || o.keys < 2*keysEach*teamSize {
 		return fmt.Errorf("rounds, connections and rate are at least 1, keys at least %d, so that there are two teams", 2*keysEach*teamSize)
 	}
-	if o.binary == "" {
-		fmt.Fprintln(progress, "building the gateway")
-		if o.binary, err = buildGateway(ctx, folder, progress); err != nil {
-			return err
-		}
-	}
-	if o.binary, err = filepath.Abs(o.binary); err != nil {
+	if err := o.findBinary(ctx, folder, progress); err != nil {
 		return err
 	}
-	b := bench{options: o, population: population{o.keys}, folder: folder, progress: progress}
+	b := bench{options: o, population: population{keys: o.keys}, folder: folder, progress: progress}
 	defer b.stop()
 	if err := b.start(ctx); err != nil {
 		return err
@@ -95,6 +93,18 @@ func run(ctx context.Context, o options, out, progress io.Writer) error {
 		return err
 	}
 	return b.failure()
+}
+
+// findBinary builds the gateway, unless one is given.
+func (o *options) findBinary(ctx context.Context, folder string, progress io.Writer) (err error) {
+	if o.binary == "" {
+		fmt.Fprintln(progress, "building the gateway")
+		if o.binary, err = buildGateway(ctx, folder, progress); err != nil {
+			return err
+		}
+	}
+	o.binary, err = filepath.Abs(o.binary)
+	return err
 }
 
 // bench is one run of the command.

@@ -106,6 +106,9 @@ type result struct {
 
 // compare measures both contenders in every round, in an order that alternates.
 func (p plan) compare(ctx context.Context, of pair, progress func(string)) (result, error) {
+	if of.connections > 0 {
+		p.connections = of.connections
+	}
 	cost := comparison{costly: true}
 	r := result{pair: of, cpu: comparison{costly: true, turned: true}, p50: cost, p99: cost, allocations: cost, allocated: cost}
 	for round := range p.rounds {

@@ -14,6 +14,8 @@ type pair struct {
 	left, right contender
 	// target is what throughput and CPU of the right one may fall to; 0 for nothing in particular.
 	target float64
+	// connections are what each side is measured on; 0 for the plan's.
+	connections int
 	// open says that the load is open, so that latency is what counts, and its targets are what it may
 	// rise to.
 	open                 bool

@@ -6,12 +6,15 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 )
 
-// A population fills the gateway's directory: teams of 20 people, each person with 10 API keys, and 10
+// A population fills the gateway's directory: teams of 20 people, each person with 10 API keys, and
 // projects in each team that only its members see.
 type population struct {
 	keys int
+	// projects of each team; 0 for projectsPerTeam.
+	projects int
 }
 
 const (
@@ -35,7 +38,7 @@ func (p population) caller(i int) caller {
 		credential: basic(key(i)),
 		user:       user,
 		entity:     teamName(user / teamSize),
-		project:    projectName(i % projectsPerTeam),
+		project:    projectName(i % p.perTeam()),
 		run:        fmt.Sprintf("run%05d", i),
 	}
 }
@@ -48,6 +51,14 @@ func (p population) callers(n int) []caller {
 		callers[i] = p.caller(i * p.keys / n)
 	}
 	return callers
+}
+
+// perTeam is how many projects a team has.
+func (p population) perTeam() int {
+	if p.projects == 0 {
+		return projectsPerTeam
+	}
+	return p.projects
 }
 
 // stranger returns a caller, who is no admin, with the project of another team.
@@ -133,7 +144,7 @@ func (p population) people(first, last int) rows {
 		if i%teamSize == 0 {
 			t := teamName(i / teamSize)
 			r.Teams = append(r.Teams, teamRow{Name: t})
-			for j := range projectsPerTeam {
+			for j := range p.perTeam() {
 				r.Projects = append(r.Projects, projectRow{t, projectName(j), "team"})
 			}
 		}
@@ -154,3 +165,24 @@ func (p population) keysOf(first, last int) rows {
 
 // users is how many people hold the keys.
 func (p population) users() int { return (p.keys + keysEach - 1) / keysEach }
+
+// peopleEach is how many people one import brings, and their keys another: far below store.MaxWrites.
+const peopleEach = 1000
+
+// parts gives the files of a large population one after the other to who imports them: all that part says
+// of the people from first to before last.
+func (p population) parts(what string, progress io.Writer, part func(first, last int) rows, take func(file []byte) error) error {
+	for first := 0; first < p.users(); first += peopleEach {
+		file, err := json.Marshal(part(first, min(first+peopleEach, p.users())))
+		if err != nil {
+			return err
+		}
+		if err := take(file); err != nil {
+			return err
+		}
+		if done := first + peopleEach; done%(20*peopleEach) == 0 {
+			fmt.Fprintf(progress, "%d of %d %s\n", done, p.users(), what)
+		}
+	}
+	return nil
+}

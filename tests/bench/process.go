@@ -16,10 +16,12 @@ import (
 
 // process is a child on one core, whose output is kept in a file for when it fails.
 type process struct {
-	name   string
-	cmd    *exec.Cmd
-	output string
-	ended  chan struct{}
+	name    string
+	core    int
+	command []string
+	cmd     *exec.Cmd
+	output  string
+	ended   chan struct{}
 }
 
 // start runs a command pinned to a core; the child counts that core alone when it sizes itself. home
@@ -28,7 +30,7 @@ func start(ctx context.Context, name, home string, core int, command ...string) 
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return nil, err
 	}
-	p := &process{name: name, output: filepath.Join(home, "output"), ended: make(chan struct{})}
+	p := &process{name: name, core: core, command: command, output: filepath.Join(home, "output"), ended: make(chan struct{})}
 	output, err := os.Create(p.output)
 	if err != nil {
 		return nil, err
@@ -49,6 +51,11 @@ func start(ctx context.Context, name, home string, core int, command ...string) 
 		close(p.ended)
 	}()
 	return p, nil
+}
+
+// again runs the command of a process that has ended, in the same place.
+func (p *process) again(ctx context.Context) (*process, error) {
+	return start(ctx, p.name, filepath.Dir(p.output), p.core, p.command...)
 }
 
 func (p *process) pid() int { return p.cmd.Process.Pid }

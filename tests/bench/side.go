@@ -75,6 +75,11 @@ func (s *side) fill(ctx context.Context, binary, home string, p population) erro
 	if err != nil {
 		return err
 	}
+	return s.take(ctx, binary, home, file)
+}
+
+// take imports a file.
+func (s *side) take(ctx context.Context, binary, home string, file []byte) error {
 	path := filepath.Join(home, s.name+" import.json")
 	if err := os.WriteFile(path, file, 0o600); err != nil {
 		return err
