@@ -181,7 +181,7 @@ func (l *large) measureCallers(ctx context.Context) error {
 		both := [2]workload{}
 		for i, s := range l.sides() {
 			w := &both[i]
-			w.name = fmt.Sprintf("%s, %d callers", c.name, c.callers)
+			w.name, w.varied = fmt.Sprintf("%s, %d callers", c.name, c.callers), true // names are longer with more
 			for _, who := range l.known[i].callers(c.callers) {
 				w.requests = append(w.requests, c.make(who))
 			}
