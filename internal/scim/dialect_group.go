@@ -117,7 +117,7 @@ func (d Dialect) createGroup(q *request) (*response, error) {
 	if _, ok := q.body["members"].([]any); !ok {
 		return nil, invalidValue("a group needs members, a list of objects with the value of a person's id; an empty one will do")
 	}
-	r, err := groupType.Read(q.body)
+	r, err := readDialectGroup(q.body)
 	if err != nil {
 		return nil, err
 	}
@@ -132,8 +132,17 @@ func (d Dialect) createGroup(q *request) (*response, error) {
 	return d.groupAnswer(q, http.StatusCreated, g)
 }
 
+// readDialectGroup reads a team. Where its files are kept is the W&B server's to say: a team whose files would
+// lie elsewhere than was asked for must not come about in silence (SCIM-38).
+func readDialectGroup(body map[string]any) (schema.Resource, error) {
+	if body["storagebucket"] != nil {
+		return nil, invalidValue("storageBucket cannot be set here: leave it out, and choose where the team's files are kept at the W&B server")
+	}
+	return groupType.Read(body)
+}
+
 func (d Dialect) putGroup(q *request) (*response, error) {
-	r, err := groupType.Read(q.body)
+	r, err := readDialectGroup(q.body)
 	if err != nil {
 		return nil, err
 	}
