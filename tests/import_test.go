@@ -43,7 +43,7 @@ func TestOneBadRowOfTenThousand(t *testing.T) {
 	file := filepath.Join(p.dir, "many.json")
 	for row, says := range map[string]string{
 		`,{"entity":"all","name":"bad","visibility":"restricted","members":[{"user":"alice"}]}`: "alice",
-		`,{"entity":"nowhere","name":"bad"}`: "nowhere",
+		`,{"entity":"nowhere","name":"bad"}`:                                                    "nowhere",
 	} {
 		if err := os.WriteFile(file, tenThousand(row), 0o600); err != nil {
 			t.Fatal(err)
