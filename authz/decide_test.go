@@ -220,6 +220,7 @@ func TestPersonal(t *testing.T) {
 		{"owner with the organization role viewer does not write", RunWrite, inPersonal(with(owner, orgRole(iam.OrganizationViewer)), team), no(ReasonViewOnlyOrganization)},
 		{"a personal entity has no service accounts", TeamCreateServiceAcc, inPersonal(owner, team), no(ReasonNotATeam)},
 		{"nobody joins a personal entity", TeamJoin, inPersonal(orgAdmin, team), no(ReasonNotATeam)},
+		{"another organization is not told that it is no team", TeamJoin, inPersonal(with(owner, func(p *iam.Principal) { p.Organization = "globex" }), team), no(ReasonOtherOrganization)},
 	})
 }
 
@@ -250,6 +251,7 @@ func TestEntity(t *testing.T) {
 		})), no(ReasonNotTeamMember)},
 		{"SA-2 team admin makes service accounts", TeamCreateServiceAcc, at(admin), yes(ReasonTeamAdmin)},
 		{"SA-27 unless switched off", TeamCreateServiceAcc, settings(at(admin), Settings{DisableTeamServiceAccounts: true}), no(ReasonTeamServiceAccountsDisabled)},
+		{"SA-27 who may not is told so first", TeamCreateServiceAcc, settings(at(member), Settings{DisableTeamServiceAccounts: true}), no(ReasonTeamAdminRequired)},
 		{"ENV-9 no key instead of joining", TeamCreateServiceAcc, settings(at(orgAdmin), noAdminAccess), no(ReasonAdminTeamAccessDisabled)},
 		{"ENV-9 team admins go on", TeamCreateServiceAcc, settings(at(admin), noAdminAccess), yes(ReasonTeamAdmin)},
 		{"VIS-6 organization admin joins", TeamJoin, at(orgAdmin), yes(ReasonOrganizationAdmin)},
