@@ -43,6 +43,7 @@ func TestDialectBodies(t *testing.T) {
 	if found := h.must(200, "GET", "/scim/Users?filter="+escape(`emails.value eq "other@acme.test"`), ""); found["totalResults"] != 0.0 {
 		t.Errorf("an address that is not the primary one finds %v", found)
 	}
+	h.refused(415, "", "compressed", "POST", "/scim/Users", `{"userName":"eva","emails":[{"value":"eva@acme.test"}]}`, "Content-Encoding", "gzip")
 	id := made["id"].(string)
 	h.refused(400, "invalidValue", "one of full, viewer, none", "PATCH", "/scim/Users/"+id, patchBody(`{"op":"replace","path":"modelsSeat","value":"half"}`))
 	group := h.must(201, "POST", "/scim/Groups", `{"DisplayName":"audio","Members":[{"Value":"`+id+`","Display":"somebody else"}]}`)

@@ -521,7 +521,17 @@ func TestSCIMKeepsAdminsOut(t *testing.T) {
 	for _, path := range []string{"/scim/Groups/", "/scim/v2/Groups/"} {
 		h.refused(403, "", "cannot give themselves access", "PATCH", path+vision, join)
 	}
-	h.must(204, "PATCH", "/scim/v2/Groups/"+vision, join, "Authorization", "Bearer "+h.bot) // somebody else adds them
+	// A team that they make is no exception, alone or in a bulk request.
+	made := `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],"displayName":"own","members":[{"value":"` + h.id("Users", "bob") + `"},{"value":"` + root + `"}]}`
+	for _, path := range []string{"/scim/Groups", "/scim/v2/Groups"} {
+		h.refused(403, "", "cannot give themselves access", "POST", path, made)
+	}
+	bulk := h.must(200, "POST", "/scim/v2/Bulk", `{"schemas":["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],"Operations":[{"method":"POST","path":"/Groups","bulkId":"g","data":`+made+`}]}`)
+	if got := fmt.Sprint(bulk["Operations"]); !strings.Contains(got, "status:403") {
+		t.Errorf("in a bulk request: %s", got)
+	}
+	h.must(201, "POST", "/scim/v2/Groups", strings.Replace(made, `,{"value":"`+root+`"}`, "", 1)) // others
+	h.must(204, "PATCH", "/scim/v2/Groups/"+vision, join, "Authorization", "Bearer "+h.bot)       // somebody else adds them
 	raise := patchBody(`{"op":"replace","path":"teamRoles","value":[{"teamName":"vision","roleName":"admin"}]}`)
 	h.refused(403, "", "cannot give themselves access", "PATCH", "/scim/Users/"+root, raise)
 	h.must(200, "PATCH", "/scim/Users/"+root, raise, "Authorization", "Bearer "+h.bot)

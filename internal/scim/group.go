@@ -76,6 +76,9 @@ func (s *Service) addGroup(q *request, name, externalID string, members []iam.Us
 	if name == "" {
 		return nil, invalidValue("a group needs a displayName, which is the team's name")
 	}
+	if err := s.mayMake(q, members, name); err != nil {
+		return nil, err
+	}
 	c, err := s.Directory.CreateGroup(q.ctx(), name, externalID, members)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -120,6 +121,12 @@ func (s *Service) decide(ctx context.Context, p *iam.Principal, permission authz
 	if err != nil {
 		return err
 	}
+	return judge(facts, permission, team)
+}
+
+// judge makes a refusal of what authz decides.
+func judge(facts authz.Facts, permission authz.Permission, team string) error {
+	p := facts.Principal
 	d := authz.Decide(authz.Request{Permission: permission}, facts)
 	if d.Allowed() {
 		return nil
@@ -138,6 +145,20 @@ func (s *Service) mayGive(q *request, to iam.UserID, team string) error {
 		return nil
 	}
 	return s.decide(q.ctx(), q.caller, authz.TeamJoin, team)
+}
+
+// mayMake is mayGive for a team that is about to be made with these members, and in which nobody is yet. Of those
+// who may provision, people alone have themselves to put into it.
+func (s *Service) mayMake(q *request, members []iam.UserID, team string) error {
+	if !slices.ContainsFunc(members, func(id iam.UserID) bool { return id.Ref() == q.caller.Ref }) {
+		return nil
+	}
+	facts, err := s.Directory.Facts(q.ctx(), q.caller, "", "")
+	if err != nil {
+		return err
+	}
+	facts.Entity = &iam.Entity{ID: iam.NewTeamID().Entity(), Name: team}
+	return judge(facts, authz.TeamJoin, team)
 }
 
 func (s *Service) report(q *request, action, target string, before, after any) {
