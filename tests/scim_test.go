@@ -408,6 +408,9 @@ func TestSCIMDeactivation(t *testing.T) {
 	if first["action"] != "user:deactivate" || before["active"] != true || after["active"] != false {
 		t.Errorf("the audit event of the deactivation is %v", first)
 	}
+	if again := changes[1].fields["action"]; again != "user:reactivate" {
+		t.Errorf("the audit event of the reactivation is %v", again)
+	}
 	h.holdsNoCanary(h.admin, h.bot, aliceKey)
 }
 
