@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"runtime"
 	"time"
 )
@@ -130,7 +131,7 @@ func (l *large) startAgain(ctx context.Context, s *side, p population) (time.Dur
 		return 0, err
 	}
 	got, err := answers(ctx, s.address, [][]byte{getFile(p.caller(p.keys - 1))})
-	if err == nil && got[0].status != 200 {
+	if err == nil && got[0].status != http.StatusOK {
 		err = fmt.Errorf("the first caller after the start was answered %d %s", got[0].status, got[0].body)
 	}
 	if err != nil {
@@ -150,7 +151,7 @@ func (l *large) measureAll(ctx context.Context) error {
 		return err
 	}
 	for i, s := range l.sides() {
-		if err := touch(ctx, l.known[i], s); err != nil {
+		if err := l.useEveryKey(ctx, s, l.known[i]); err != nil {
 			return err
 		}
 	}
@@ -161,6 +162,24 @@ func (l *large) measureAll(ctx context.Context) error {
 		return err
 	}
 	return l.weigh("after SCIM", "")
+}
+
+// useEveryKey is touch for so many keys that their answers are not kept.
+func (l *large) useEveryKey(ctx context.Context, s *side, p population) error {
+	w := workload{name: "every key once", varied: true, want: response{status: http.StatusOK}}
+	for i := range p.keys {
+		w.requests = append(w.requests, getFile(p.caller(i)))
+	}
+	c, err := newClients(ctx, s.address, l.connections, w)
+	if err != nil {
+		return s.failed(err)
+	}
+	defer c.close()
+	used := c.once(time.Hour) // ends when all are used
+	if used.failures > 0 || len(used.latencies) != p.keys {
+		return s.failed(fmt.Errorf("%s: %d of %d keys were answered: %w", w.name, len(used.latencies), p.keys, used.failure))
+	}
+	return ctx.Err()
 }
 
 // measureCallers compares requests of the usual few callers, who are found in caches, and of many.
