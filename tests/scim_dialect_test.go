@@ -101,6 +101,65 @@ func TestStorageOfATeam(t *testing.T) {
 	h.must(201, "POST", "/scim/Groups", `{"displayName":"audio","members":[],"storageBucket":null}`)
 }
 
+// TestTeamsKeepTheirNames: a team's name stands in the address of everything in it, and PUT changes it as little as
+// PATCH; its case is no change.
+func TestTeamsKeepTheirNames(t *testing.T) {
+	h := startSCIM(t)
+	vision := h.id("Groups", "vision")
+	before := fmt.Sprint(h.must(200, "GET", "/scim/Groups/"+vision, ""))
+	for _, path := range []string{"/scim/Groups/", "/scim/v2/Groups/"} {
+		for _, body := range []string{`"displayName":"other","members":[]`, `"members":[]`} {
+			h.refused(400, "mutability", "displayName", "PUT", path+vision, `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],`+body+`}`)
+		}
+	}
+	if after := fmt.Sprint(h.must(200, "GET", "/scim/Groups/"+vision, "")); after != before {
+		t.Errorf("the team was %s and is %s", before, after)
+	}
+	if put := h.must(200, "PUT", "/scim/v2/Groups/"+vision, `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],"displayName":"VISION","members":[]}`); put["displayName"] != "vision" {
+		t.Errorf("the team is %v", put)
+	}
+}
+
+// TestSCIMAudit: each change is in the log once, with who made it and what was before and after, and what changes
+// nothing is not.
+func TestSCIMAudit(t *testing.T) {
+	h := startSCIM(t)
+	alice, vision := h.id("Users", "alice"), h.id("Groups", "vision")
+	first := len(h.entries("directory changed", 0))
+	h.must(201, "POST", "/scim/Users", createDev)
+	h.must(200, "PATCH", "/scim/Users/"+alice, patchBody(`{"op":"replace","path":"displayName","value":"A."}`))
+	h.must(200, "PATCH", "/scim/Users/"+alice, patchBody(`{"op":"replace","path":"displayName","value":"A."}`))
+	h.must(204, "PATCH", "/scim/v2/Groups/"+vision, patchBody(`{"op":"remove","path":"members[value eq \"`+alice+`\"]"}`))
+	h.must(204, "PATCH", "/scim/v2/Groups/"+vision, patchBody(`{"op":"remove","path":"members[value eq \"`+alice+`\"]"}`))
+	h.must(201, "POST", "/scim/Groups", `{"displayName":"audio","members":[]}`, "Authorization", "Bearer "+h.bot)
+	role := h.must(201, "POST", "/scim/Roles", `{"name":"Sample","inheritedFrom":"member"}`)["id"].(string)
+	for range 2 {
+		h.must(200, "PATCH", "/scim/Roles/"+role, patchBody(`{"op":"add","path":"permissions","value":[{"name":"run:stop"}]}`))
+	}
+	h.must(204, "DELETE", "/scim/Roles/"+role, "")
+	var got []string
+	for _, e := range h.entries("directory changed", first+7)[first:] {
+		f := e.fields
+		before, after := fmt.Sprint(f["before"]), fmt.Sprint(f["after"])
+		if before == after {
+			t.Errorf("%v changed nothing: %s", f["action"], before)
+		}
+		got = append(got, fmt.Sprint(f["username"], " ", f["action"], " ", f["before"] != nil, f["after"] != nil, " ", strings.Contains(before, alice), strings.Contains(after, alice)))
+	}
+	want := []string{
+		"root user:create false true false false",
+		"root user:update true true true true",
+		"root team:update true true true false",
+		"org-bot team:create false true false false",
+		"root role:create false true false false",
+		"root role:update true true false false",
+		"root role:delete true false false false",
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("the log holds\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
 // TestDialectRoleVersions is SCIM-12 for roles.
 func TestDialectRoleVersions(t *testing.T) {
 	h := startSCIM(t)

@@ -532,6 +532,9 @@ func TestSCIMKeepsAdminsOut(t *testing.T) {
 	}
 	h.must(201, "POST", "/scim/v2/Groups", strings.Replace(made, `,{"value":"`+root+`"}`, "", 1)) // others
 	h.must(204, "PATCH", "/scim/v2/Groups/"+vision, join, "Authorization", "Bearer "+h.bot)       // somebody else adds them
+	// Who is in the team already gains nothing by being named again.
+	h.must(204, "PATCH", "/scim/v2/Groups/"+vision, patchBody(`{"op":"add","path":"members","value":[{"value":"`+root+`"},{"value":"`+h.id("Users", "bob")+`"}]}`))
+	h.must(200, "PUT", "/scim/Groups/"+vision, `{"displayName":"vision","members":[{"value":"`+root+`"}]}`)
 	raise := patchBody(`{"op":"replace","path":"teamRoles","value":[{"teamName":"vision","roleName":"admin"}]}`)
 	h.refused(403, "", "cannot give themselves access", "PATCH", "/scim/Users/"+root, raise)
 	h.must(200, "PATCH", "/scim/Users/"+root, raise, "Authorization", "Bearer "+h.bot)
