@@ -212,7 +212,7 @@ func TestRightsByDialect(t *testing.T) {
 	set(`{"op":"replace","value":{"modelsSeat":"full"}}`)
 	is("with a full seat again", "200", "200", "200")
 
-	set(`{"op":"replace","path":"organizationRole","value":"viewer"}`)
+	set(`{"op":"replace","path":"organizationRole","value":"Viewer"}`) // in any case (SCIM-25)
 	is("as the old role viewer", "403view_only", "200", "403view_only")
 	set(`{"op":"replace","path":"organizationRole","value":"member"}`) // seats stay, and roles
 	is("as member again", "403view_only", "200", "403view_only")
