@@ -1,0 +1,57 @@
+package directory_test
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/directory"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+)
+
+// TestProjectsAreMadeOnce: who makes a project that is there opens none that is closed, and names that are none
+// of a project's make no record.
+func TestProjectsAreMadeOnce(t *testing.T) {
+	h, ctx := newHouse(t), context.Background()
+	alice := h.user("alice")
+	vision := h.team("vision", alice)
+	id := h.project(vision.Entity(), "detector", iam.VisibilityRestricted, alice.Ref())
+	_, err := h.CreateProject(ctx, directory.NewProject{Entity: vision.Entity(), Name: "detector", Visibility: iam.VisibilityOpen})
+	h.refused(err, iam.KindConflict, "there already")
+	if p := h.recorded(id); p.Visibility != iam.VisibilityRestricted || !p.Invited(alice.Ref()) {
+		t.Errorf("%+v", p)
+	}
+	revision := h.revision()
+	for _, name := range []string{"", "a/b", `a\b`, "a#b", "a?b", "a%b", "a:b", "..", "a\x00b", "\xff"} {
+		_, err := h.CreateProject(ctx, directory.NewProject{Entity: vision.Entity(), Name: name})
+		h.refused(err, iam.KindInvalid, "project")
+	}
+	for _, entity := range []iam.EntityID{"", "team_none", "nobody", "usr_none"} {
+		_, err := h.CreateProject(ctx, directory.NewProject{Entity: entity, Name: "x"})
+		h.refused(err, iam.KindNotFound, "no ")
+	}
+	_, err = h.RemoveProjectMember(ctx, id, h.user("bob").Ref())
+	h.refused(err, iam.KindNotFound, "not on the list")
+	if now := h.revision(); now != revision+1 { // bob alone
+		t.Errorf("the revision went from %d to %d", revision, now)
+	}
+
+	var made atomic.Int32
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			_, err := h.CreateProject(ctx, directory.NewProject{Entity: vision.Entity(), Name: "race"})
+			switch {
+			case err == nil:
+				made.Add(1)
+			case iam.KindOf(err) != iam.KindConflict:
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if made.Load() != 1 {
+		t.Errorf("the project was made %d times", made.Load())
+	}
+}
