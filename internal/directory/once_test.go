@@ -55,3 +55,22 @@ func TestProjectsAreMadeOnce(t *testing.T) {
 		t.Errorf("the project was made %d times", made.Load())
 	}
 }
+
+// TestListsOfProjectsNameEachOnce: a list is replaced as a whole, and names nobody twice, for their two roles would
+// depend on who reads it.
+func TestListsOfProjectsNameEachOnce(t *testing.T) {
+	h, ctx := newHouse(t), context.Background()
+	alice, bob := h.user("alice"), h.user("bob")
+	vision := h.team("vision", alice, bob)
+	id := h.project(vision.Entity(), "detector", iam.VisibilityRestricted, alice.Ref())
+	_, err := h.SetProject(ctx, id, directory.ProjectChange{Members: &[]iam.ProjectMember{{Principal: bob.Ref()}, {Principal: alice.Ref()}, {Principal: bob.Ref(), Role: iam.RoleAdmin}}})
+	h.refused(err, iam.KindInvalid, "named twice")
+	if p := h.recorded(id); len(p.Members) != 1 || !p.Invited(alice.Ref()) {
+		t.Errorf("%+v", p.Members)
+	}
+	_, err = h.SetProject(ctx, id, directory.ProjectChange{Members: &[]iam.ProjectMember{{Principal: bob.Ref(), Role: iam.RoleViewer}}})
+	h.ok(err)
+	if p := h.recorded(id); len(p.Members) != 1 || p.Members[0] != (iam.ProjectMember{Principal: bob.Ref(), Role: iam.RoleViewer}) {
+		t.Errorf("%+v", p.Members)
+	}
+}
