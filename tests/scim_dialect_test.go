@@ -43,6 +43,9 @@ func TestDialectBodies(t *testing.T) {
 	if found := h.must(200, "GET", "/scim/Users?filter="+escape(`emails.value eq "other@acme.test"`), ""); found["totalResults"] != 0.0 {
 		t.Errorf("an address that is not the primary one finds %v", found)
 	}
+	// A role in a team adds nobody to it, and is not passed over in silence either.
+	h.refused(400, "invalidValue", "in no team yet", "POST", "/scim/Users", `{"userName":"eva","emails":[{"value":"eva@acme.test"}],"teamRoles":[{"teamName":"vision","roleName":"admin"}]}`)
+	h.refused(400, "invalidValue", "in no team yet", "POST", "/scim/v2/Users", `{"schemas":["`+coreUser+`"],"userName":"eva","`+wandbUser+`":{"teamRoles":[{"teamName":"vision","roleName":"admin"}]}}`)
 	h.refused(415, "", "compressed", "POST", "/scim/Users", `{"userName":"eva","emails":[{"value":"eva@acme.test"}]}`, "Content-Encoding", "gzip")
 	id := made["id"].(string)
 	h.refused(400, "invalidValue", "one of full, viewer, none", "PATCH", "/scim/Users/"+id, patchBody(`{"op":"replace","path":"modelsSeat","value":"half"}`))
