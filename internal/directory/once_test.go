@@ -2,6 +2,8 @@ package directory_test
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -73,4 +75,20 @@ func TestListsOfProjectsNameEachOnce(t *testing.T) {
 	if p := h.recorded(id); len(p.Members) != 1 || p.Members[0] != (iam.ProjectMember{Principal: bob.Ref(), Role: iam.RoleViewer}) {
 		t.Errorf("%+v", p.Members)
 	}
+}
+
+// TestCustomRolesHaveABound: all of them stand in one record, which every decision about a custom role reads.
+func TestCustomRolesHaveABound(t *testing.T) {
+	h, ctx := newHouse(t), context.Background()
+	var roles []string
+	for i := range 200 {
+		roles = append(roles, fmt.Sprintf(`{"name":"role-%d","inherits":"viewer"}`, i))
+	}
+	h.imported(`{"custom_roles":[` + strings.Join(roles, ",") + `]}`)
+	_, err := h.SetRole(ctx, iam.CustomRole{Name: "one-more", Inherits: iam.RoleViewer})
+	h.refused(err, iam.KindTooLarge, "200 custom roles")
+	_, err = h.CreateRole(ctx, iam.CustomRole{Name: "one-more", Inherits: iam.RoleViewer})
+	h.refused(err, iam.KindTooLarge, "200 custom roles")
+	_, err = h.SetRole(ctx, iam.CustomRole{Name: "role-7", Inherits: iam.RoleMember}) // one that is there
+	h.ok(err)
 }

@@ -18,7 +18,11 @@ type provisioned struct {
 	total int
 }
 
-const pageSize = 100
+const (
+	pageSize = 100
+	// lookingAtEverybody is how many different filters look at everybody; each takes half a second with 100,000.
+	lookingAtEverybody = 8
+)
 
 // provisioning are requests of the first person, who is an admin, about people that are spread over all of
 // the population, of whom ids are known.
@@ -29,12 +33,14 @@ func (p population) provisioning(ids map[int]string) []provisioned {
 	everybody := provisioned{name: "SCIM filter co, one connection", connections: 1, total: 1}
 	one := provisioned{name: "SCIM GET one"}
 	change := provisioned{name: "SCIM PATCH active, one connection", connections: 1}
-	for _, user := range p.somebody() {
+	for i, user := range p.somebody() {
 		page.requests = append(page.requests, p.provision("GET",
 			fmt.Sprintf("?startIndex=%d&count=%d", 1+min(user, p.users()-pageSize), pageSize), ""))
 		byName.requests = append(byName.requests, p.provision("GET", filter(`userName eq "%s"`, userName(user)), ""))
 		byAddress.requests = append(byAddress.requests, p.provision("GET", filter(`emails.value eq "%s"`, address(user)), ""))
-		everybody.requests = append(everybody.requests, p.provision("GET", filter(`userName co "%s"`, userName(user)[1:]), ""))
+		if i < lookingAtEverybody {
+			everybody.requests = append(everybody.requests, p.provision("GET", filter(`userName co "%s"`, userName(user)[1:]), ""))
+		}
 		one.requests = append(one.requests, p.provision("GET", "/"+ids[user], ""))
 		for _, active := range []bool{false, true} {
 			change.requests = append(change.requests, p.provision("PATCH", "/"+ids[user], fmt.Sprintf(
