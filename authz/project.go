@@ -29,6 +29,8 @@ func decideInside(q Request, f *Facts, b bond) Decision {
 	r := f.projectRole(b)
 	d := r.may(q.Permission)
 	switch {
+	case d.Allowed() && q.Permission == RunMove && closedToMembers(f.Project.Visibility):
+		return deny(ReasonRestrictedRunsStay) // VIS-10: what was invited to is seen by nobody else
 	case d.Allowed():
 		return d
 	case q.Permission == ProjectUpdate && f.ownsProject(r):
