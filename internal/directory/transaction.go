@@ -36,6 +36,8 @@ type transaction struct {
 	// was one to begin with.
 	admins    map[iam.UserID]bool
 	hadAdmins bool
+	// gone are those who left teams with this change.
+	gone []gone
 	// changes counts the puts and deletes that made a difference to what this transaction sees.
 	changes int
 }
@@ -84,6 +86,7 @@ func (d *Directory) change(ctx context.Context, f func(*transaction) error) erro
 		_, err = d.cache.Commit(ctx, writes...)
 		switch {
 		case err == nil:
+			tx.tellGone()
 			return nil
 		case errors.Is(err, store.ErrConflict):
 			continue

@@ -210,6 +210,7 @@ func (tx *transaction) setUser(id iam.UserID, c UserChange) (*iam.User, error) {
 		return nil, iam.Invalidf("the default team of %s must be one of the teams they are in", u.Username)
 	}
 	if activeBefore && !u.Active {
+		tx.goes(id.Ref(), u.Username, teamsOf(u))
 		u.Epoch++
 	}
 	if u.Role == iam.OrganizationViewer {
@@ -252,6 +253,7 @@ func (tx *transaction) deleteUser(id iam.UserID) error {
 	if err != nil {
 		return err
 	}
+	tx.goes(id.Ref(), u.Username, teamsOf(u))
 	for _, m := range u.Teams {
 		if err := tx.delete(tx.d.names.member(m.Team, id)); err != nil {
 			return err
