@@ -93,10 +93,11 @@ type Directory struct {
 	now          func() time.Time
 	names        names
 	hmacKey      [32]byte
-	owners       sync.Pool // of *ownerLookup
-	principals   sync.Pool // of *principalLookup
-	targets      sync.Pool // of *targetLookup
-	roster       atomic.Pointer[roster]
+	owners       *sync.Pool // of *ownerLookup
+	principals   *sync.Pool // of *principalLookup
+	targets      *sync.Pool // of *targetLookup
+	roster       *atomic.Pointer[roster]
+	acting       *Acting       // in whose name changes are made; nil asks nobody
 	turn         chan struct{} // held by the one change among those that were beaten that is decided now
 }
 
@@ -131,10 +132,11 @@ func New(c Config) (*Directory, error) {
 		hmacKey:      c.HMACKey,
 		names:        newNames(c.Space, c.Organization, c.Settings),
 		turn:         make(chan struct{}, 1),
+		roster:       new(atomic.Pointer[roster]),
 	}
-	d.owners.New = func() any { return newOwnerLookup(d) }
-	d.principals.New = func() any { return newPrincipalLookup(d) }
-	d.targets.New = func() any { return newTargetLookup(d) }
+	d.owners = &sync.Pool{New: func() any { return newOwnerLookup(d) }}
+	d.principals = &sync.Pool{New: func() any { return newPrincipalLookup(d) }}
+	d.targets = &sync.Pool{New: func() any { return newTargetLookup(d) }}
 	return d, nil
 }
 
