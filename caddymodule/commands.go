@@ -162,6 +162,7 @@ var (
 		{name: "role", usage: "admin, member or viewer in the organization"},
 		{name: "models-seat", usage: "full, viewer or none"},
 		{name: "weave-seat", usage: "full, viewer or none"},
+		{name: "billing-admin", usage: "who pays; they cannot be deleted while the organization has other members", kind: switchOption},
 	}
 	projectOptions = []option{
 		{name: "visibility", usage: "open, public, team or restricted"},
@@ -190,7 +191,7 @@ var (
 	issuerColumns         = []string{"url", "source", "preset", "audiences", "algorithms", "subject", "keys"}
 	sessionColumns        = []string{"id", "owner", "method", "created", "expires", "client", "user_agent"}
 	signingKeyColumns     = []string{"id", "algorithm", "state", "created", "signs_from", "ends"}
-	userColumns           = []string{"username", "email", "name", "role", "models_seat", "weave_seat", "active", "teams", "accounts"}
+	userColumns           = []string{"username", "email", "name", "role", "models_seat", "weave_seat", "billing_admin", "active", "teams", "accounts"}
 	projectColumns        = []string{"entity", "name", "visibility", "owner", "owner_state", "members"}
 	serviceAccountColumns = []string{"name", "team", "default_team", "issuer", "subject", "claims", "active"}
 	roleColumns           = []string{"name", "inherits", "permissions", "description"}
