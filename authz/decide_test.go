@@ -204,7 +204,9 @@ func TestPersonal(t *testing.T) {
 	run(t, []testCase{
 		{"owner writes", RunWrite, inPersonal(owner, team), yes(ReasonPersonalOwner)},
 		{"owner enters Restricted", ProjectRead, inPersonal(owner, restricted), yes(ReasonPersonalOwner)},
-		{"owner enters Restricted that nobody owns", ProjectRead, owned(inPersonal(owner, restricted), iam.PrincipalRef{}), yes(ReasonPersonalOwner)},
+		{"Z10 who has the name next does not enter what was left behind", ProjectRead, owned(inPersonal(owner, restricted), iam.PrincipalRef{}), no(ReasonRestrictedProjectNotInvited)},
+		{"Z10 nor open it", ProjectSetVisibility, owned(inPersonal(owner, restricted), iam.PrincipalRef{}), no(ReasonRestrictedProjectNotInvited)},
+		{"Z10 nor delete it", ProjectDelete, owned(inPersonal(owner, restricted), bob.Ref()), no(ReasonRestrictedProjectNotInvited)},
 		{"organization admin does not list its members", TeamReadMembers, inPersonal(orgAdmin, team), no(ReasonPersonalEntity)},
 		{"owner deletes", ProjectDelete, inPersonal(owner, restricted), yes(ReasonPersonalOwner)},
 		{"owner sets visibility", ProjectSetVisibility, inPersonal(owner, team), yes(ReasonPersonalOwner)},

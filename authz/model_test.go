@@ -89,7 +89,7 @@ func model(q Request, f Facts) bool {
 			}
 		}
 		set := ""
-		if held != "out" && (mine || owner || listed || v == iam.VisibilityOpen || v == iam.VisibilityPublic || v == iam.VisibilityTeam) {
+		if held != "out" && (owner || listed || v == iam.VisibilityOpen || v == iam.VisibilityPublic || v == iam.VisibilityTeam) {
 			set = letters(role)
 			if owner && strings.Contains(set, "r") {
 				set += "UO" // an owner who writes: O is the owner's say
@@ -104,6 +104,7 @@ func model(q Request, f Facts) bool {
 		if v == iam.VisibilityOpen || v == iam.VisibilityPublic {
 			set += "v"
 		}
+		runs := runs && !(mine && !owner && !listed && (v == iam.VisibilityRestricted || v > iam.VisibilityOpen)) // left behind
 		switch q.Permission {
 		case ProjectSetVisibility:
 			return runs || !personal && strings.Contains(set, "O") && canWrite

@@ -16,7 +16,8 @@ const docMoveRuns = "mutation MoveRuns($input: MoveRunsInput!) {\n  moveRuns(inp
 // house is a gateway with the hostile directory and a little more, before a stand-in server that judges nobody.
 type house struct {
 	*process
-	server *standin.Server
+	server       *standin.Server
+	upstreamHost string
 }
 
 func startHouse(t *testing.T, c config) house {
@@ -28,7 +29,7 @@ func startHouse(t *testing.T, c config) house {
 	web := httptest.NewServer(server)
 	t.Cleanup(web.Close)
 	c.upstream = strings.TrimPrefix(web.URL, "http://")
-	h := house{start(t, c), server}
+	h := house{start(t, c), server, c.upstream}
 	h.importFile(hostile)
 	return h
 }
