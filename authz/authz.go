@@ -16,6 +16,7 @@ const (
 	RunWrite             Permission = "run:write"              // submit runs, artifacts, sweeps, jobs, traces
 	RunStop              Permission = "run:stop"               // stop a run
 	RunDelete            Permission = "run:delete"             // delete a run or its files
+	RunMove              Permission = "run:move"               // take a run out of the project; into another one is RunWrite there (VIS-10)
 	ReportCreate         Permission = "report:create"          // create a report or view
 	ReportUpdate         Permission = "report:update"          // edit or delete a report or view
 	ProjectUpdate        Permission = "project:update"         // description and the like, not visibility

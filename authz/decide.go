@@ -16,7 +16,7 @@ func Decide(q Request, f Facts) Decision {
 		return d
 	}
 	switch q.Permission {
-	case ProjectRead, RunWrite, RunStop, RunDelete, ReportCreate, ReportUpdate, ProjectUpdate, ProjectDelete:
+	case ProjectRead, RunWrite, RunStop, RunDelete, RunMove, ReportCreate, ReportUpdate, ProjectUpdate, ProjectDelete:
 		return decideProject(q, &f)
 	case ProjectSetVisibility, ProjectManageMembers:
 		return decideProjectAdministration(q, &f)

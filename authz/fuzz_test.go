@@ -92,7 +92,7 @@ func checkInvariants(t *testing.T, q Request, facts Facts) {
 
 var (
 	ofProject        = permissionSet(projectPermissions...)
-	contentOfProject = permissionSet(projectPermissions[:8]...)
+	contentOfProject = permissionSet(projectPermissions[:9]...)
 	allowReasons     = map[iam.Reason]bool{
 		ReasonOpenProject: true, ReasonPublicProject: true, ReasonAnonymousView: true, ReasonTeamMember: true,
 		ReasonProjectRole: true, ReasonCustomRole: true, ReasonProjectOwner: true, ReasonPersonalOwner: true,

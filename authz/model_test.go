@@ -11,7 +11,7 @@ import (
 // model is the rules once more, written another way: who somebody is becomes a set of letters per
 // visibility, and each permission asks for a letter. It says yes or no, not why.
 //
-//	v view  r run:write  s stop  d delete  p create report  e edit report  U update  D delete project
+//	v view  r run:write  s stop  d delete  m move  p create report  e edit report  U update  D delete project
 func model(q Request, f Facts) bool {
 	p := f.Principal
 	placed := f.Entity != nil && (strings.HasPrefix(string(f.Entity.ID), "team_") || strings.HasPrefix(string(f.Entity.ID), "usr_"))
@@ -57,15 +57,15 @@ func model(q Request, f Facts) bool {
 		case "viewer":
 			return "v"
 		case "member":
-			return "vrsdpe"
+			return "vrsdmpe"
 		case "admin":
-			return "vrsdpeUD"
+			return "vrsdmpeUD"
 		}
 		custom := f.Roles[iam.Role(role)]
 		if custom == nil || role == "out" || machine || role == "" || custom.Inherits != "viewer" && custom.Inherits != "member" {
 			return ""
 		}
-		set := map[iam.Role]string{"viewer": "v", "member": "vrsdpe"}[custom.Inherits]
+		set := map[iam.Role]string{"viewer": "v", "member": "vrsdmpe"}[custom.Inherits]
 		for _, added := range custom.Permissions {
 			set += map[string]string{"run:stop": "s", "run:delete": "d", "project:update": "U"}[added]
 		}
@@ -89,7 +89,7 @@ func model(q Request, f Facts) bool {
 			}
 		}
 		set := ""
-		if held != "out" && (mine || owner || listed || v == iam.VisibilityOpen || v == iam.VisibilityPublic || v == iam.VisibilityTeam) {
+		if held != "out" && (owner || listed || v == iam.VisibilityOpen || v == iam.VisibilityPublic || v == iam.VisibilityTeam) {
 			set = letters(role)
 			if owner && strings.Contains(set, "r") {
 				set += "UO" // an owner who writes: O is the owner's say
@@ -104,6 +104,7 @@ func model(q Request, f Facts) bool {
 		if v == iam.VisibilityOpen || v == iam.VisibilityPublic {
 			set += "v"
 		}
+		runs := runs && !(mine && !owner && !listed && (v == iam.VisibilityRestricted || v > iam.VisibilityOpen)) // left behind
 		switch q.Permission {
 		case ProjectSetVisibility:
 			return runs || !personal && strings.Contains(set, "O") && canWrite
@@ -111,6 +112,9 @@ func model(q Request, f Facts) bool {
 			return runs || !personal && strings.ContainsAny(set, "OM") && canWrite
 		case ProjectRead:
 			return strings.Contains(set, "v") && canRead
+		}
+		if q.Permission == RunMove && v != iam.VisibilityOpen && v != iam.VisibilityPublic && v != iam.VisibilityTeam {
+			return false
 		}
 		if letter, ok := projectLetters[q.Permission]; ok {
 			return strings.Contains(set, letter) && canWrite
@@ -153,7 +157,7 @@ func model(q Request, f Facts) bool {
 }
 
 var projectLetters = map[Permission]string{
-	RunWrite: "r", RunStop: "s", RunDelete: "d", ReportCreate: "p", ReportUpdate: "e", ProjectUpdate: "U", ProjectDelete: "D",
+	RunWrite: "r", RunStop: "s", RunDelete: "d", RunMove: "m", ReportCreate: "p", ReportUpdate: "e", ProjectUpdate: "U", ProjectDelete: "D",
 }
 
 // TestModel compares the rules with the model on random facts.

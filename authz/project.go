@@ -23,12 +23,14 @@ func decideProject(q Request, f *Facts) Decision {
 
 // decideInside answers those to whom the project's entity belongs.
 func decideInside(q Request, f *Facts, b bond) Decision {
-	if !b.personal && closedToMembers(f.Project.Visibility) && !f.Project.Invited(f.Principal.Ref) {
+	if f.uninvited() {
 		return deny(ReasonRestrictedProjectNotInvited) // VIS-5, VIS-6, VIS-9, SA-12
 	}
 	r := f.projectRole(b)
 	d := r.may(q.Permission)
 	switch {
+	case d.Allowed() && q.Permission == RunMove && closedToMembers(f.Project.Visibility):
+		return deny(ReasonRestrictedRunsStay) // VIS-10: what was invited to is seen by nobody else
 	case d.Allowed():
 		return d
 	case q.Permission == ProjectUpdate && f.ownsProject(r):
@@ -38,6 +40,12 @@ func decideInside(q Request, f *Facts, b bond) Decision {
 		return decideOutside(q, f, b)
 	}
 	return d
+}
+
+// uninvited reports whether the project is closed to a caller to whom its entity belongs. Of their own entity that is
+// what somebody of their name has left behind, who was deleted (threat Z10).
+func (f *Facts) uninvited() bool {
+	return closedToMembers(f.Project.Visibility) && !f.Project.Invited(f.Principal.Ref)
 }
 
 // closedToMembers reports whether a visibility asks for an invitation. What is unknown does.
@@ -122,6 +130,9 @@ func decideProjectAdministration(q Request, f *Facts) Decision {
 		return deny(ReasonInconsistentFacts)
 	}
 	b := f.bond()
+	if b.personal && b.inside && f.uninvited() {
+		return deny(ReasonRestrictedProjectNotInvited)
+	}
 	if d := decideTeamAdmin(f, b); d.Allowed() || b.personal {
 		return d
 	}

@@ -35,6 +35,7 @@ const (
 	ReasonTeamScope                    iam.Reason = "team_scope"                      // a service account outside its team (SA-21)
 	ReasonTeamProject                  iam.Reason = "team_project"                    // only the team may enter (VIS-4)
 	ReasonRestrictedProjectNotInvited  iam.Reason = "restricted_project_not_invited"  // VIS-5, TS-4
+	ReasonRestrictedRunsStay           iam.Reason = "restricted_runs_stay"            // VIS-10
 	ReasonPublicViewOnly               iam.Reason = "public_view_only"                // only the team submits (VIS-3)
 	ReasonNotTeamMember                iam.Reason = "not_team_member"                 // for the team alone
 	ReasonOrgAdminNotJoined            iam.Reason = "org_admin_not_joined"            // administers, but does not enter before joining

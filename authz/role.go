@@ -88,7 +88,7 @@ func rankFor(p Permission) rank {
 	switch p {
 	case ProjectRead:
 		return rankViewer
-	case RunWrite, RunStop, RunDelete, ReportCreate, ReportUpdate:
+	case RunWrite, RunStop, RunDelete, RunMove, ReportCreate, ReportUpdate:
 		return rankMember
 	case ProjectUpdate, ProjectDelete:
 		return rankAdmin

@@ -42,6 +42,8 @@ func Sentence(r iam.Reason, n Names) string {
 		return project + " is for members of " + team + " only, and " + who + " is not one: ask a team admin to add " + add
 	case ReasonRestrictedProjectNotInvited:
 		return who + " is not on the access list of " + restricted(project) + ": ask a project admin to add " + add
+	case ReasonRestrictedRunsStay:
+		return "runs cannot be moved out of " + restricted(project) + ": log them again elsewhere, or ask its owner or an admin of " + team + " to make it a team project first"
 	case ReasonPublicViewOnly:
 		return project + " is public: others view it, but only " + entity + " writes to it: ask an admin of " + entity + " to add " + add +
 			", or set WANDB_ENTITY to " + own + " team"

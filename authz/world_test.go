@@ -15,7 +15,7 @@ const (
 
 var (
 	projectPermissions = []Permission{
-		ProjectRead, RunWrite, RunStop, RunDelete, ReportCreate, ReportUpdate,
+		ProjectRead, RunWrite, RunStop, RunDelete, RunMove, ReportCreate, ReportUpdate,
 		ProjectUpdate, ProjectDelete, ProjectSetVisibility, ProjectManageMembers,
 	}
 	entityPermissions = []Permission{

@@ -162,6 +162,7 @@ var (
 		{name: "role", usage: "admin, member or viewer in the organization"},
 		{name: "models-seat", usage: "full, viewer or none"},
 		{name: "weave-seat", usage: "full, viewer or none"},
+		{name: "billing-admin", usage: "who pays; they cannot be deleted while the organization has other members", kind: switchOption},
 	}
 	projectOptions = []option{
 		{name: "visibility", usage: "open, public, team or restricted"},
@@ -190,8 +191,8 @@ var (
 	issuerColumns         = []string{"url", "source", "preset", "audiences", "algorithms", "subject", "keys"}
 	sessionColumns        = []string{"id", "owner", "method", "created", "expires", "client", "user_agent"}
 	signingKeyColumns     = []string{"id", "algorithm", "state", "created", "signs_from", "ends"}
-	userColumns           = []string{"username", "email", "name", "role", "models_seat", "weave_seat", "active", "teams", "accounts"}
-	projectColumns        = []string{"entity", "name", "visibility", "owner", "members"}
+	userColumns           = []string{"username", "email", "name", "role", "models_seat", "weave_seat", "billing_admin", "active", "teams", "accounts"}
+	projectColumns        = []string{"entity", "name", "visibility", "owner", "owner_state", "members"}
 	serviceAccountColumns = []string{"name", "team", "default_team", "issuer", "subject", "claims", "active"}
 	roleColumns           = []string{"name", "inherits", "permissions", "description"}
 	keyColumns            = []string{"id", "owner", "name", "created"}
@@ -381,7 +382,8 @@ func printRows(w io.Writer, columns []string, rows []map[string]any) error {
 	return table.Flush()
 }
 
-// cell prints a value for a person: lists joined, members as name:role.
+// cell prints a value for a person: lists joined, members as name:role, with a star behind a project role, which
+// differs from the team role (PROLE-8).
 func cell(value any) string {
 	switch value := value.(type) {
 	case nil:
@@ -403,6 +405,9 @@ func cell(value any) string {
 	case map[string]any:
 		who := cell(firstOf(value, "user", "team", "service_account"))
 		if role, ok := value["role"].(string); ok && role != "" {
+			if _, ok := value["team_role"]; ok {
+				role += "*"
+			}
 			return who + ":" + role
 		}
 		return who

@@ -34,6 +34,7 @@ func (a *App) doctor(ctx context.Context) ([]finding, error) {
 		{"directory", "ok", "source " + a.Directory.Source + ", organization " + a.Organization},
 		checkPeople(ctx, services.directory),
 		checkServiceAccounts(ctx, services.directory),
+		checkOwners(ctx, services.directory),
 		checkEnforcement(a),
 	}
 	findings = append(findings, checkIssuers(ctx, services.tokens)...)
@@ -127,6 +128,46 @@ func checkServiceAccounts(ctx context.Context, d *directory.Directory) finding {
 			len(vague), accounts, strings.Join(vague[:min(len(vague), maxNamed)], ", "))}
 	}
 	return finding{"service accounts", "ok", fmt.Sprintf("%d service accounts", accounts)}
+}
+
+// checkOwners warns of restricted projects whose owner is not there any more (VIS-12): nobody invites to them but the
+// team's admins, who may not know.
+func checkOwners(ctx context.Context, d *directory.Directory) finding {
+	restricted := 0
+	var left []string
+	teams := map[iam.EntityID]string{}
+	err := d.Teams(ctx, func(t *iam.Team) error {
+		teams[t.ID.Entity()] = t.Name
+		return nil
+	})
+	if err == nil {
+		err = d.OwnerStates(ctx, func(p *iam.Project, state directory.OwnerState) error {
+			if p.Visibility != iam.VisibilityRestricted {
+				return nil
+			}
+			restricted++
+			if state != directory.OwnerPresent {
+				left = append(left, fmt.Sprintf("%s/%s (%s)", teams[p.Entity], p.Name, ownerWords(state)))
+			}
+			return nil
+		})
+	}
+	switch {
+	case err != nil:
+		return finding{"owners", "fault", err.Error()}
+	case len(left) > 0:
+		sort.Strings(left)
+		return finding{"owners", "warning", fmt.Sprintf("%d of %d restricted projects have no owner who could open them; an admin of the team names one with `iam project set ENTITY/NAME --owner USERNAME`: %s",
+			len(left), restricted, strings.Join(left[:min(len(left), maxNamed)], ", "))}
+	}
+	return finding{"owners", "ok", fmt.Sprintf("%d restricted projects, each with an owner", restricted)}
+}
+
+func ownerWords(s directory.OwnerState) string {
+	if s == directory.OwnerNone {
+		return "nobody was named"
+	}
+	return "owner " + string(s)
 }
 
 func checkEnforcement(a *App) finding {

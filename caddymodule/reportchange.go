@@ -6,6 +6,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/accounts"
+	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/facts"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/scim"
@@ -54,6 +55,16 @@ func reportProvisioning(logger *zap.Logger) func(*http.Request, scim.Event) {
 			action: e.Action, who: e.Principal.Ref, name: e.Principal.Username, requestID: requestID(r), client: clientAddress(r).String(),
 			subject: e.Target, before: e.Before, after: e.After,
 		}.log(logger)
+	}
+}
+
+// reportOwnerGone logs that restricted projects have lost their owner, beside the change by which that came.
+func reportOwnerGone(logger *zap.Logger) func(directory.OwnerGone) {
+	return func(g directory.OwnerGone) {
+		logger.Warn("restricted projects are left without their owner and stay closed: an admin of the team names another, with `iam project set --owner`",
+			zap.String("action", "project:owner_gone"), zap.String("owner", g.Owner.String()), zap.String("username", g.Name),
+			zap.String("team", g.Team), zap.String("state", string(g.State)),
+			zap.Strings("projects", g.Projects[:min(len(g.Projects), maxNamed)]), zap.Int("count", len(g.Projects)))
 	}
 }
 

@@ -75,11 +75,14 @@ func (x *exchange) refuseAdministration() error {
 	if p.FromUpstream {
 		return x.refuseForeignKeys()
 	}
-	if x.call.HasRoot("renameProject") {
+	for _, name := range [...]string{"renameProject", "moveProjects", "cloneProjects"} {
+		if !x.call.HasRoot(name) {
+			continue
+		}
 		// Its new name would stand in no record: what was closed would be open to the whole team.
 		return fail(&iam.Error{
 			Kind: iam.KindDenied, Reason: ReasonAdministeredHere,
-			Message: "Projects and who may see them are recorded at the gateway under their names, which therefore cannot change. Make a project of the new name, with the visibility it is to have.",
+			Message: "Projects and who may see them are recorded at the gateway under their names, which therefore cannot change. Make a project of the new name, with the visibility it is to have, and move the runs.",
 		})
 	}
 	for _, name := range administration {

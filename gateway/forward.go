@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/wandb-gateway/wandb-gateway/authz"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/session"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
@@ -42,6 +43,9 @@ func (x *exchange) forward() error {
 	if err := x.introduce(); err != nil {
 		return fail(err)
 	}
+	if err := x.noteMove(); err != nil {
+		return fail(err)
+	}
 	x.sendBody(body)
 	if options := x.answerOptions(answers); x.call.WantsAnswer(options) {
 		err = x.observe(options)
@@ -52,6 +56,25 @@ func (x *exchange) forward() error {
 		return err
 	}
 	return x.forgetAccounts()
+}
+
+// noteMove tells the directory, before the server hears of it, that runs are about to leave a project: when that
+// cannot be recorded, they stay.
+func (x *exchange) noteMove() error {
+	if !x.call.Mutation() || !x.call.HasRoot("moveRuns") {
+		return nil
+	}
+	accesses, err := x.call.Accesses(x.defaultEntity())
+	if err != nil {
+		return err
+	}
+	var moves []wandb.Learned
+	for i := range accesses {
+		if a := &accesses[i]; a.Permission == authz.RunMove {
+			moves = append(moves, wandb.RunsMoved{Entity: a.Resource.Entity, Project: a.Resource.Project})
+		}
+	}
+	return x.g.Directory.Learn(x.r.Context(), x.caller, moves)
 }
 
 // forgetAccounts tells the directory that a request may have changed who may do what: the caller's

@@ -130,6 +130,12 @@ func (a *Accounts) decide(ctx context.Context, who *iam.Principal, p authz.Permi
 	return verdict(p, facts, team)
 }
 
+// by is the directory for a change that the caller makes and needs a permission for, which is decided once more
+// with the commit: what was judged before the request came here may not hold any more.
+func (a *Accounts) by(q question, p authz.Permission, team iam.TeamRef) *directory.Directory {
+	return a.Directory.By(directory.Acting{Who: q.Who.Ref, Needs: []directory.Need{{Permission: p, Team: team}}})
+}
+
 func verdict(p authz.Permission, facts authz.Facts, team string) (iam.Reason, error) {
 	d := authz.Decide(authz.Request{Permission: p}, facts)
 	if d.Allowed() {

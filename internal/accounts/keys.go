@@ -29,7 +29,7 @@ func (a *Accounts) generateKey(ctx context.Context, q question) (any, error) {
 	if err := a.roomForKey(ctx, q.Who.Ref); err != nil {
 		return nil, err
 	}
-	secret, c, err := a.Directory.MintKey(ctx, q.Who.Ref, cmp.Or(label, unnamed))
+	secret, c, err := a.by(q, authz.SelfUpdate, iam.TeamRef{}).MintKey(ctx, q.Who.Ref, cmp.Or(label, unnamed))
 	if err != nil {
 		return nil, err
 	}
@@ -100,12 +100,13 @@ func (a *Accounts) deleteKey(ctx context.Context, q question) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	needs, of := authz.SelfUpdate, iam.TeamRef{}
 	if owner != q.Who.Ref {
-		if q.Reason, err = a.mayDeleteKeysOf(ctx, q.Who, owner); err != nil {
+		if q.Reason, needs, of, err = a.mayDeleteKeysOf(ctx, q.Who, owner); err != nil {
 			return nil, err
 		}
 	}
-	c, err := a.Directory.DeleteKey(ctx, owner, key)
+	c, err := a.by(q, needs, of).DeleteKey(ctx, owner, key)
 	if err != nil {
 		return nil, err
 	}
@@ -114,24 +115,24 @@ func (a *Accounts) deleteKey(ctx context.Context, q question) (any, error) {
 }
 
 // mayDeleteKeysOf: the organization's admins may, and of a team's service account the team's. Whether there is
-// such a key is told to nobody else.
-func (a *Accounts) mayDeleteKeysOf(ctx context.Context, who *iam.Principal, owner iam.PrincipalRef) (iam.Reason, error) {
+// such a key is told to nobody else. It returns the permission by which they may, and its team.
+func (a *Accounts) mayDeleteKeysOf(ctx context.Context, who *iam.Principal, owner iam.PrincipalRef) (iam.Reason, authz.Permission, iam.TeamRef, error) {
 	reason, refused := a.decide(ctx, who, authz.OrganizationManage, "")
 	if iam.KindOf(refused) != iam.KindDenied || owner.Kind != iam.KindServiceAccount {
-		return reason, refused
+		return reason, authz.OrganizationManage, iam.TeamRef{}, refused
 	}
 	p, err := a.Directory.Principal(ctx, owner)
 	switch {
 	case iam.KindOf(err) == iam.KindUnavailable:
-		return "", err
+		return "", "", iam.TeamRef{}, err
 	case err != nil || p.Scope.ID == "":
-		return "", refused
+		return "", "", iam.TeamRef{}, refused
 	}
 	reason, err = a.decide(ctx, who, authz.TeamManage, p.Scope.Name)
 	if iam.KindOf(err) == iam.KindDenied {
-		return "", refused
+		err = refused
 	}
-	return reason, err
+	return reason, authz.TeamManage, p.Scope, err
 }
 
 // Keys implements gateway.Accounts.

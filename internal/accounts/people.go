@@ -25,7 +25,7 @@ func (a *Accounts) createUser(ctx context.Context, q question) (any, error) {
 	if admin {
 		role = iam.OrganizationAdmin
 	}
-	c, err := a.Directory.AddPerson(ctx, email, role)
+	c, err := a.by(q, authz.OrganizationManage, iam.TeamRef{}).AddPerson(ctx, email, role)
 	if err != nil {
 		return nil, err
 	}

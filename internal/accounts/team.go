@@ -34,7 +34,7 @@ func (a *Accounts) createTeam(ctx context.Context, q question) (any, error) {
 		}
 	}
 	first := directory.TeamMember{User: admin, Role: iam.RoleAdmin}
-	c, err := a.Directory.CreateTeam(ctx, name, first)
+	c, err := a.by(q, authz.TeamCreate, iam.TeamRef{}).CreateTeam(ctx, name, first)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,9 @@ func (a *Accounts) createInvite(ctx context.Context, q question) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	needs := authz.TeamManage
 	if user.Ref() == q.Who.Ref {
+		needs = authz.TeamJoin
 		if q.Reason, err = a.decide(ctx, q.Who, authz.TeamJoin, team.Name); err != nil {
 			return nil, err
 		}
@@ -109,7 +111,7 @@ func (a *Accounts) createInvite(ctx context.Context, q question) (any, error) {
 	if admin {
 		role = iam.RoleAdmin
 	}
-	c, err := a.Directory.AddMember(ctx, team.ID, user, role)
+	c, err := a.by(q, needs, team).AddMember(ctx, team.ID, user, role)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +190,7 @@ func (a *Accounts) deleteInvite(ctx context.Context, q question) (any, error) {
 	if who.Kind == iam.KindServiceAccount {
 		return a.deleteAccount(ctx, q, team, iam.ServiceAccountID(who.ID))
 	}
-	c, err := a.Directory.RemoveMember(ctx, team.ID, iam.UserID(who.ID))
+	c, err := a.by(q, authz.TeamManage, team).RemoveMember(ctx, team.ID, iam.UserID(who.ID))
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +206,7 @@ func (a *Accounts) deleteAccount(ctx context.Context, q question, team iam.TeamR
 	if account.Team != team.ID { // which it never changes
 		return nil, iam.NotFoundf("the service account is not one of the team %s", team.Name)
 	}
-	c, err := a.Directory.DeleteServiceAccount(ctx, id)
+	c, err := a.by(q, authz.TeamManage, team).DeleteServiceAccount(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +225,7 @@ func (a *Accounts) createServiceAccount(ctx context.Context, q question) (any, e
 	if err != nil {
 		return nil, err
 	}
-	c, err := a.Directory.CreateAccountWithKey(ctx, directory.NewAccountWithKey{
+	c, err := a.by(q, authz.TeamCreateServiceAcc, team).CreateAccountWithKey(ctx, directory.NewAccountWithKey{
 		Team: team.ID, Description: description, KeyName: unnamed,
 		HandOver: directory.HandOver{To: q.Who.Ref, Until: a.Now().Add(handOverFor), Seal: a.seal},
 	})

@@ -39,24 +39,25 @@ type request struct {
 	// Target is what the call is about: a name, entity/name of a project, or a key's id.
 	Target string `json:"target"`
 
-	Email       *string  `json:"email"`
-	Name        *string  `json:"name"`
-	Role        *string  `json:"role"`
-	ModelsSeat  *string  `json:"models_seat"`
-	WeaveSeat   *string  `json:"weave_seat"`
-	Active      *bool    `json:"active"`
-	Team        *string  `json:"team"`
-	DefaultTeam *string  `json:"default_team"`
-	Issuer      *string  `json:"issuer"`
-	Subject     *string  `json:"subject"`
-	Claim       []string `json:"claim"`
-	Visibility  *string  `json:"visibility"`
-	Owner       *string  `json:"owner"`
-	Inherits    *string  `json:"inherits"`
-	Description *string  `json:"description"`
-	Permission  []string `json:"permission"`
-	Add         []string `json:"add"`
-	Remove      []string `json:"remove"`
+	Email        *string  `json:"email"`
+	Name         *string  `json:"name"`
+	Role         *string  `json:"role"`
+	ModelsSeat   *string  `json:"models_seat"`
+	BillingAdmin *bool    `json:"billing_admin"`
+	WeaveSeat    *string  `json:"weave_seat"`
+	Active       *bool    `json:"active"`
+	Team         *string  `json:"team"`
+	DefaultTeam  *string  `json:"default_team"`
+	Issuer       *string  `json:"issuer"`
+	Subject      *string  `json:"subject"`
+	Claim        []string `json:"claim"`
+	Visibility   *string  `json:"visibility"`
+	Owner        *string  `json:"owner"`
+	Inherits     *string  `json:"inherits"`
+	Description  *string  `json:"description"`
+	Permission   []string `json:"permission"`
+	Add          []string `json:"add"`
+	Remove       []string `json:"remove"`
 
 	Audience  []string `json:"audience"`
 	Algorithm []string `json:"algorithm"`

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 
+	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 )
 
@@ -118,11 +120,20 @@ func (s *Service) listTeams(ctx context.Context, r request) (any, error) {
 
 // listProjects takes no name, an entity's, or ENTITY/NAME.
 func (s *Service) listProjects(ctx context.Context, r request) (any, error) {
-	rows, err := s.rows(ctx, "projects")
+	lists, err := s.lists(ctx)
 	if err != nil {
 		return nil, err
 	}
-	entity, name, one := strings.Cut(r.Target, "/")
+	found, err := projectsNamed(lists["projects"], r.Target)
+	if err != nil {
+		return nil, err
+	}
+	addTeamRoles(found, lists["teams"])
+	return found, s.addOwnerStates(ctx, found)
+}
+
+func projectsNamed(rows []row, target string) ([]row, error) {
+	entity, name, one := strings.Cut(target, "/")
 	if !one {
 		return only(rows, "entity", entity, "project in the entity")
 	}
@@ -133,9 +144,64 @@ func (s *Service) listProjects(ctx context.Context, r request) (any, error) {
 		}
 	}
 	if len(found) == 0 {
-		return nil, iam.NotFoundf("there is no project %q", r.Target)
+		return nil, iam.NotFoundf("there is no project %q", target)
 	}
 	return found, nil
+}
+
+// addTeamRoles says beside the project role of each member, if they have one, which role they have in the team: the
+// two differ where both stand (PROLE-8). Service accounts work as members.
+func addTeamRoles(projects, teams []row) {
+	of := teamsOf(teams)
+	for _, project := range projects {
+		members, _ := project["members"].([]any)
+		for _, m := range members {
+			member, _ := m.(map[string]any)
+			if _, ok := member["service_account"]; ok {
+				member["team_role"] = iam.RoleMember
+			}
+			for _, place := range of[member["user"]] {
+				if place, ok := place.(map[string]any); ok && place["team"] == project["entity"] {
+					member["team_role"] = place["role"]
+				}
+			}
+		}
+	}
+}
+
+// addOwnerStates says of the projects of teams whether their owner is there (VIS-12), and names one who left: the
+// file for import leaves them out.
+func (s *Service) addOwnerStates(ctx context.Context, projects []row) error {
+	at := make(map[string]row, len(projects))
+	for _, project := range projects {
+		at[fmt.Sprint(project["entity"], "/", project["name"])] = project
+	}
+	teams := map[iam.EntityID]string{}
+	err := s.directory.Teams(ctx, func(t *iam.Team) error {
+		teams[t.ID.Entity()] = t.Name
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.directory.OwnerStates(ctx, func(p *iam.Project, state directory.OwnerState) error {
+		project := at[teams[p.Entity]+"/"+p.Name]
+		if project == nil {
+			return nil
+		}
+		project["owner_state"] = state
+		if state != directory.OwnerLeft || p.Owner.Kind != iam.KindUser {
+			return nil
+		}
+		u, err := s.directory.User(ctx, iam.UserID(p.Owner.ID))
+		if err == nil {
+			project["owner"] = u.Username
+		}
+		if iam.KindOf(err) == iam.KindNotFound {
+			err = nil // deleted meanwhile
+		}
+		return err
+	})
 }
 
 func (s *Service) listServiceAccounts(ctx context.Context, r request) (any, error) {

@@ -23,7 +23,7 @@ func (s *Service) createUser(ctx context.Context, r request) (any, error) {
 	}
 	_, err = s.directory.CreateUser(ctx, directory.NewUser{
 		Username: r.Target, Email: text(r.Email), Name: text(r.Name), Role: value(role),
-		ModelsSeat: value(models), WeaveSeat: value(weave), Inactive: r.Active != nil && !*r.Active,
+		ModelsSeat: value(models), WeaveSeat: value(weave), Inactive: r.Active != nil && !*r.Active, BillingAdmin: value(r.BillingAdmin),
 	})
 	if err != nil {
 		return nil, err
@@ -36,7 +36,7 @@ func (s *Service) setUser(ctx context.Context, r request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	change := directory.UserChange{Email: r.Email, Name: r.Name, Active: r.Active}
+	change := directory.UserChange{Email: r.Email, Name: r.Name, Active: r.Active, BillingAdmin: r.BillingAdmin}
 	if change.Role, err = parsed(r.Role, iam.ParseOrganizationRole); err != nil {
 		return nil, err
 	}

@@ -27,6 +27,9 @@ func (s *Service) createProject(ctx context.Context, r request) (any, error) {
 		}
 	}
 	n := directory.NewProject{Entity: entity.ID, Name: name, Visibility: visibility}
+	if person, ok := entity.ID.User(); ok {
+		n.Owner = person.Ref()
+	}
 	if r.Owner != nil {
 		if n.Owner, err = s.principal(ctx, *r.Owner); err != nil {
 			return nil, err

@@ -776,3 +776,48 @@ func TestDeletingRacesWithAdding(t *testing.T) { // Z13: nothing is left behind 
 		}
 	}
 }
+
+// A billing admin is not deleted while the organization has other members, by whatever way (ORG-8).
+func TestBillingAdminStays(t *testing.T) {
+	h, ctx := newHouse(t), context.Background()
+	yes, no := true, false
+	root, bill := h.admin("root"), h.user("bill")
+	h.ok(second(h.SetUser(ctx, bill, directory.UserChange{BillingAdmin: &yes})))
+	for name, err := range map[string]error{
+		"deleted": second(h.DeleteUser(ctx, bill)),
+		"removed": second(h.RemoveUser(ctx, bill, func(directory.Person) error { return nil })),
+		"pruned":  second(h.Import(ctx, []byte(`{"users":[{"username":"root"}]}`), directory.ImportOptions{Prune: true})),
+	} {
+		if err == nil || !strings.Contains(err.Error(), "bill is billing admin of an organization with other members") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if p := h.principal(bill.Ref()); !p.Active {
+		t.Errorf("%+v", p)
+	}
+	h.ok(second(h.SetUser(ctx, bill, directory.UserChange{Active: &no}))) // which ends access, and no contract
+	if err := second(h.DeleteUser(ctx, bill)); iam.ReasonOf(err) != directory.ReasonBillingAdmin {
+		t.Errorf("deleted when deactivated: %v", err)
+	}
+	// Another one takes over.
+	h.ok(second(h.SetUser(ctx, root, directory.UserChange{BillingAdmin: &yes})))
+	h.ok(second(h.SetUser(ctx, bill, directory.UserChange{BillingAdmin: &no})))
+	h.ok(second(h.DeleteUser(ctx, bill)))
+	// Alone, it is the last admin's rule that counts.
+	if err := second(h.DeleteUser(ctx, root)); iam.ReasonOf(err) != directory.ReasonLastAdmin {
+		t.Errorf("the last one: %v", err)
+	}
+	// One file may hand over and delete.
+	ann := h.user("ann")
+	_, err := h.Import(ctx, []byte(`{"users":[{"username":"ann","role":"admin","billing_admin":true},{"username":"root","billing_admin":false}]}`), directory.ImportOptions{})
+	h.ok(err)
+	h.ok(second(h.DeleteUser(ctx, root)))
+	if p := h.principal(ann.Ref()); p.Role != iam.OrganizationAdmin {
+		t.Errorf("%+v", p)
+	}
+	// The only member may go, if nobody has to administer: an organization whose admins were never named.
+	lone := newHouse(t)
+	only, err := lone.CreateUser(ctx, directory.NewUser{Username: "only", BillingAdmin: true})
+	h.ok(err)
+	h.ok(second(lone.DeleteUser(ctx, only.After.ID)))
+}

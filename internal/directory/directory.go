@@ -74,6 +74,9 @@ type Config struct {
 	// and say why and what to do. A change may be decided several times, so it must depend on nothing
 	// else. nil allows what the directory itself allows.
 	CheckFederation func(ctx context.Context, issuer, subject string, claims map[string]string) error
+	// OwnerGone is told, after the change was committed, when somebody leaves restricted projects behind that they
+	// own (VIS-12): out of the team, deactivated or deleted, by whatever way. nil tells nobody.
+	OwnerGone func(OwnerGone)
 	// Now is the clock for creation times; nil means time.Now.
 	Now func() time.Time
 }
@@ -86,13 +89,15 @@ type Directory struct {
 	space        string
 	settings     authz.Settings
 	check        func(ctx context.Context, issuer, subject string, claims map[string]string) error // may be nil
+	ownerGone    func(OwnerGone)                                                                   // may be nil
 	now          func() time.Time
 	names        names
 	hmacKey      [32]byte
-	owners       sync.Pool // of *ownerLookup
-	principals   sync.Pool // of *principalLookup
-	targets      sync.Pool // of *targetLookup
-	roster       atomic.Pointer[roster]
+	owners       *sync.Pool // of *ownerLookup
+	principals   *sync.Pool // of *principalLookup
+	targets      *sync.Pool // of *targetLookup
+	roster       *atomic.Pointer[roster]
+	acting       *Acting       // in whose name changes are made; nil asks nobody
 	turn         chan struct{} // held by the one change among those that were beaten that is decided now
 }
 
@@ -122,14 +127,16 @@ func New(c Config) (*Directory, error) {
 		space:        c.Space,
 		settings:     c.Settings,
 		check:        c.CheckFederation,
+		ownerGone:    c.OwnerGone,
 		now:          c.Now,
 		hmacKey:      c.HMACKey,
 		names:        newNames(c.Space, c.Organization, c.Settings),
 		turn:         make(chan struct{}, 1),
+		roster:       new(atomic.Pointer[roster]),
 	}
-	d.owners.New = func() any { return newOwnerLookup(d) }
-	d.principals.New = func() any { return newPrincipalLookup(d) }
-	d.targets.New = func() any { return newTargetLookup(d) }
+	d.owners = &sync.Pool{New: func() any { return newOwnerLookup(d) }}
+	d.principals = &sync.Pool{New: func() any { return newPrincipalLookup(d) }}
+	d.targets = &sync.Pool{New: func() any { return newTargetLookup(d) }}
 	return d, nil
 }
 

@@ -20,9 +20,9 @@ import (
 // taken for, the most closed one first; who may not enter those gets in under no other spelling
 // (threat Z10).
 
-// likeness is what names have in common that a database could take for each other: letters without
+// Likeness is what names have in common that a database could take for each other: letters without
 // case and marks, in their compatibility form.
-func likeness(name string) string {
+func Likeness(name string) string {
 	marks := func(r rune) rune {
 		if unicode.Is(unicode.Mn, r) {
 			return -1

@@ -68,7 +68,7 @@ func (n *names) project(entity iam.EntityID, name string) string {
 
 // like finds the projects whose names could be taken for name. Likenesses can be long: they are hashed.
 func (n *names) like(entity iam.EntityID, name string) string {
-	sum := sha256.Sum256([]byte(likeness(name)))
+	sum := sha256.Sum256([]byte(Likeness(name)))
 	return n.space + "project_like/" + string(entity) + "/" + hex.EncodeToString(sum[:16])
 }
 func (n *names) projectID(id iam.ProjectID) string { return n.space + "project_id/" + string(id) }

@@ -54,7 +54,15 @@ func (d *Directory) RecordProject(ctx context.Context, n NewProject) (created bo
 			return err
 		}
 		created = true
-		_, err = tx.createProject(n)
+		made := n
+		// The owner was judged before the request went on, and may have left the team since.
+		err = tx.judgeOwner(&iam.Project{Entity: n.Entity, Name: n.Name}, n.Owner)
+		if iam.KindOf(err) == iam.KindInvalid {
+			made.Owner, err = iam.PrincipalRef{}, nil
+		}
+		if err == nil {
+			_, err = tx.createProject(made)
+		}
 		return err
 	})
 	return created && err == nil, err
@@ -230,7 +238,7 @@ func (tx *transaction) deleteProject(p *iam.Project) error {
 
 func (tx *transaction) setProject(p *iam.Project, c ProjectChange) error {
 	if c.Owner != nil && *c.Owner != p.Owner {
-		if err := tx.present(*c.Owner); err != nil {
+		if err := tx.judgeOwner(p, *c.Owner); err != nil {
 			return err
 		}
 		p.Owner = *c.Owner

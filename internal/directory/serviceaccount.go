@@ -123,6 +123,9 @@ func (tx *transaction) setServiceAccount(id iam.ServiceAccountID, c ServiceAccou
 	if c.Claims != nil {
 		a.Claims = cloneClaims(*c.Claims)
 	}
+	if was.Active && !a.Active {
+		tx.goes(id.Ref(), a.Name, accountTeams(a))
+	}
 	moved := !sameFederation(&was, a)
 	if moved || was.Active && !a.Active {
 		a.Epoch++
@@ -173,6 +176,7 @@ func (tx *transaction) deleteServiceAccount(id iam.ServiceAccountID) error {
 	if err != nil {
 		return err
 	}
+	tx.goes(id.Ref(), a.Name, accountTeams(a))
 	if err := tx.uninvite(id.Ref(), func(*iam.Project) bool { return true }); err != nil {
 		return err
 	}

@@ -239,6 +239,7 @@ func (tx *transaction) removeMember(team iam.TeamID, user iam.UserID) (c Change[
 		return c, iam.NotFoundf("%s is not in this team", u.Username)
 	}
 	c.Before = &Membership{team, user, m.Role}
+	tx.goes(user.Ref(), u.Username, []iam.TeamID{team})
 	u.Teams = slices.DeleteFunc(u.Teams, func(m iam.TeamMembership) bool { return m.Team == team })
 	if u.DefaultTeam == team {
 		u.DefaultTeam = ""

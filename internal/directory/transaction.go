@@ -24,7 +24,8 @@ const rounds = 12
 // only if no written or guarded record has changed since it was read.
 //
 // A record that a change depends on without changing it is guarded: it is written again as it was,
-// so that somebody who deletes it at the same moment and this change cannot both win. Records are not
+// so that somebody who deletes it at the same moment, having listed what depends on it, and this change cannot
+// both win. Records are not
 // read at one moment, so a guard is set before what it guards is looked at.
 type transaction struct {
 	ctx    context.Context //nolint:containedctx // a transaction lives inside one call
@@ -32,10 +33,15 @@ type transaction struct {
 	read   map[string]store.Record
 	staged map[string][]byte // nil deletes
 	guards map[string]bool
+	// checks are records of which the commit demands only that they are as they were read. Nobody lists what
+	// depends on them, and they are many changes' own: whoever acts (stillMay).
+	checks map[string]bool
 	// admins are the active admins once one was changed, nil before; hadAdmins says whether there
 	// was one to begin with.
 	admins    map[iam.UserID]bool
 	hadAdmins bool
+	// gone are those who left teams with this change.
+	gone []gone
 	// changes counts the puts and deletes that made a difference to what this transaction sees.
 	changes int
 }
@@ -43,7 +49,7 @@ type transaction struct {
 // reading returns a transaction that is never committed, for reading what people look at.
 func (d *Directory) reading(ctx context.Context) *transaction {
 	return &transaction{ctx: ctx, d: d,
-		read: map[string]store.Record{}, staged: map[string][]byte{}, guards: map[string]bool{}}
+		read: map[string]store.Record{}, staged: map[string][]byte{}, guards: map[string]bool{}, checks: map[string]bool{}}
 }
 
 // change runs f in a transaction and commits what it staged. When somebody else committed first, f
@@ -73,6 +79,9 @@ func (d *Directory) change(ctx context.Context, f func(*transaction) error) erro
 		if err := tx.keepAnAdmin(); err != nil {
 			return err
 		}
+		if err := tx.stillMay(); err != nil {
+			return err
+		}
 		writes := tx.writes()
 		if len(writes) == 0 {
 			return nil
@@ -84,6 +93,7 @@ func (d *Directory) change(ctx context.Context, f func(*transaction) error) erro
 		_, err = d.cache.Commit(ctx, writes...)
 		switch {
 		case err == nil:
+			tx.tellGone()
 			return nil
 		case errors.Is(err, store.ErrConflict):
 			continue
@@ -97,22 +107,33 @@ func (d *Directory) change(ctx context.Context, f func(*transaction) error) erro
 func (tx *transaction) writes() []store.Write {
 	var writes []store.Write
 	for key, value := range tx.staged {
-		if was := tx.read[key]; was.Version == 0 && value == nil || was.Version != 0 && value != nil && bytes.Equal(was.Value, value) {
-			continue
+		if tx.writesRecord(key) {
+			writes = append(writes, store.Write{Key: key, Value: value, Expect: tx.expectation(key)})
 		}
-		writes = append(writes, store.Write{Key: key, Value: value, Expect: tx.expectation(key)})
 	}
 	if len(writes) == 0 {
 		return nil
 	}
 	for key := range tx.guards {
-		if value, ok := tx.staged[key]; ok && !bytes.Equal(tx.read[key].Value, value) {
-			continue // written anyway
+		if tx.writesRecord(key) {
+			continue // and demands it anyway
 		}
 		writes = append(writes, store.Write{Key: key, Value: tx.read[key].Value, Expect: tx.expectation(key)})
 	}
+	for key := range tx.checks {
+		if !tx.writesRecord(key) && !tx.guards[key] {
+			writes = append(writes, store.Write{Key: key, Expect: tx.expectation(key), Check: true})
+		}
+	}
 	slices.SortFunc(writes, func(a, b store.Write) int { return cmp.Compare(a.Key, b.Key) })
 	return writes
+}
+
+// writesRecord reports whether a staged record is not as it was.
+func (tx *transaction) writesRecord(key string) bool {
+	value, ok := tx.staged[key]
+	was := tx.read[key]
+	return ok && !(was.Version == 0 && value == nil || was.Version != 0 && value != nil && bytes.Equal(was.Value, value))
 }
 
 func (tx *transaction) expectation(key string) store.Expect {

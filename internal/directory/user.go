@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/store"
 )
 
 // Change is what an administrative call did, for audit events: Before is nil for what was created,
@@ -210,6 +211,7 @@ func (tx *transaction) setUser(id iam.UserID, c UserChange) (*iam.User, error) {
 		return nil, iam.Invalidf("the default team of %s must be one of the teams they are in", u.Username)
 	}
 	if activeBefore && !u.Active {
+		tx.goes(id.Ref(), u.Username, teamsOf(u))
 		u.Epoch++
 	}
 	if u.Role == iam.OrganizationViewer {
@@ -252,6 +254,10 @@ func (tx *transaction) deleteUser(id iam.UserID) error {
 	if err != nil {
 		return err
 	}
+	if err := tx.billsNobody(u); err != nil {
+		return err
+	}
+	tx.goes(id.Ref(), u.Username, teamsOf(u))
 	for _, m := range u.Teams {
 		if err := tx.delete(tx.d.names.member(m.Team, id)); err != nil {
 			return err
@@ -293,4 +299,23 @@ func (tx *transaction) deleteUser(id iam.UserID) error {
 		return err
 	}
 	return tx.delete(tx.d.names.user(id))
+}
+
+// ReasonBillingAdmin is the reason for refusing to delete who pays for others.
+const ReasonBillingAdmin iam.Reason = "billing_admin"
+
+// billsNobody refuses the deletion of a billing admin while there are others in the organization (ORG-8): those
+// whom the same change deletes before count as gone.
+func (tx *transaction) billsNobody(u *iam.User) error {
+	if !u.BillingAdmin {
+		return nil
+	}
+	errOthers := &iam.Error{Kind: iam.KindConflict, Reason: ReasonBillingAdmin,
+		Message: u.Username + " is billing admin of an organization with other members and cannot be deleted: make somebody else billing admin (`iam user set NAME --billing-admin`), and " + u.Username + " none (`--billing-admin=false`)"}
+	return tx.d.scan(tx.ctx, tx.d.names.space+"user/", func(r store.Record) error {
+		if value, staged := tx.staged[r.Key]; r.Key == tx.d.names.user(u.ID) || staged && value == nil {
+			return nil
+		}
+		return errOthers
+	})
 }

@@ -125,6 +125,10 @@ func (l *Local) Learn(ctx context.Context, who gateway.Caller, learned []wandb.L
 			if err := l.places.learn(ctx, fact.IDType, fact.ID, place{Entity: fact.Entity, Project: fact.Project}); err != nil {
 				return err
 			}
+		case wandb.RunsMoved:
+			if err := l.places.noteMove(ctx, fact.Entity, fact.Project); err != nil {
+				return err
+			}
 		case wandb.ProjectUpserted:
 			if err := l.learnProject(ctx, who, fact); err != nil {
 				return err

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/hotcache"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/store"
@@ -23,6 +24,8 @@ type place struct {
 	Number string `json:"number,omitempty"`
 	// Used is the day since 1970 on which a record was last known to be of use.
 	Used int64 `json:"used,omitempty"`
+	// Moved is the second since 1970 in which runs last left the project (noteMove).
+	Moved int64 `json:"moved,omitempty"`
 }
 
 func (p place) is(other place) bool { return p.Entity == other.Entity && p.Project == other.Project }
@@ -71,7 +74,11 @@ func recorded(t wandb.IDType) bool {
 func (s *places) find(ctx context.Context, t wandb.IDType, id string) (place, bool, error) {
 	if !recorded(t) {
 		p, ok := s.recent.find(placeKey{t, id}, s.oldest(t))
-		return p, ok, nil
+		if ok && movesWithRun(t) {
+			stale, err := s.leftWith(ctx, p)
+			return p.place, !stale && err == nil, err
+		}
+		return p.place, ok, nil
 	}
 	p, err := hotcache.Read(ctx, s.cache.View(), s.key(t, id), decodePlace)
 	if errors.Is(err, store.ErrNotFound) {
@@ -120,11 +127,51 @@ func (s *places) record(ctx context.Context, t wandb.IDType, id string, p place)
 	return nil
 }
 
+// movesWithRun reports whether things of that sort go along when their run moves to another project. Artifacts
+// stay (docs.wandb.ai, manage-runs), and so does what belongs to the project.
+func movesWithRun(t wandb.IDType) bool { return t == wandb.IDFile }
+
+// moveTakes bounds how long a server takes for a move: it answers before it begins.
+const moveTakes = time.Hour
+
+// runsMoved is the sort of the records of moves.
+const runsMoved wandb.IDType = "runs_moved"
+
+func (s *places) moveKey(entity, project string) string {
+	return s.key(runsMoved, iam.FoldName(entity)+"/"+directory.Likeness(project))
+}
+
+// noteMove notes that runs are about to leave a project. Which, only the server knows: of all files of the
+// project it is no longer known that they lie there, at this gateway and at others, until the move is over and
+// an answer shows them again.
+func (s *places) noteMove(ctx context.Context, entity, project string) error {
+	value, err := json.Marshal(place{Entity: entity, Project: project, Used: s.today(), Moved: s.now().Unix()})
+	if err != nil {
+		return err
+	}
+	if _, err := s.cache.Commit(ctx, store.Write{Key: s.moveKey(entity, project), Value: value}); err != nil {
+		return iam.Unavailable("The gateway's store did not take a change.", err)
+	}
+	return nil
+}
+
+// leftWith reports whether what lay in a place may have left it with a run since.
+func (s *places) leftWith(ctx context.Context, p recentPlace) (bool, error) {
+	move, err := hotcache.Read(ctx, s.cache.View(), s.moveKey(p.Entity, p.Project), decodePlace)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && p.learned.Before(time.Unix(move.Moved, 0).Add(moveTakes)), err
+}
+
 func (s *places) today() int64 { return s.now().Unix() / (24 * 60 * 60) }
 
 // oldest is since when a place must have been learned: what the upstream can be asked again is believed
-// for a time.
+// for a time, and what may move for less than a move is remembered.
 func (s *places) oldest(t wandb.IDType) time.Time {
+	if movesWithRun(t) {
+		return s.now().Add(-24 * time.Hour)
+	}
 	if s.believed == 0 || wandb.HomeQuestion(t) == "" {
 		return time.Time{}
 	}
@@ -202,7 +249,7 @@ func newRecent() *recent {
 }
 
 // find returns what was learned since oldest.
-func (s *recent) find(key placeKey, oldest time.Time) (place, bool) {
+func (s *recent) find(key placeKey, oldest time.Time) (recentPlace, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, ok := s.young[key]
@@ -212,9 +259,9 @@ func (s *recent) find(key placeKey, oldest time.Time) (place, bool) {
 		}
 	}
 	if !ok || p.learned.Before(oldest) {
-		return place{}, false
+		return recentPlace{}, false
 	}
-	return p.place, true
+	return p, true
 }
 
 func (s *recent) put(key placeKey, p place, learned time.Time) {

@@ -236,3 +236,64 @@ func TestLocalAsksWhereIDsLie(t *testing.T) {
 		}
 	}
 }
+
+// Runs that are moved take their files along, at a time that only the server knows: where those were seen before
+// counts at no gateway until the move is surely over, and only for the project that runs left.
+func TestMovedRunsTakeFilesAlong(t *testing.T) {
+	now, s := time.Now(), openStore(t)
+	a, b := node(t, s, &now), node(t, s, &now)
+	other := place{Entity: "vision", Project: "tracker"}
+	learn := func(p *places, id string, at place) {
+		t.Helper()
+		if err := p.learn(t.Context(), wandb.IDFile, id, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(when string, p *places, id string, found bool) {
+		t.Helper()
+		if _, ok := p.mustFind(t, wandb.IDFile, id); ok != found {
+			t.Errorf("%s: %s found is %t, want %t", when, id, ok, found)
+		}
+	}
+	learn(a, "1", detector)
+	learn(b, "1", place{Entity: "Vision", Project: "Détector"}) // names that a server may take for the same
+	learn(b, "2", other)
+	want("before", a, "1", true)
+	now = now.Add(time.Minute)
+	if err := a.noteMove(t.Context(), "VISION", "detector"); err != nil {
+		t.Fatal(err)
+	}
+	want("after the move", a, "1", false)
+	deadline := time.Now().Add(time.Minute)
+	for _, ok := b.mustFind(t, wandb.IDFile, "1"); ok; _, ok = b.mustFind(t, wandb.IDFile, "1") {
+		if time.Now().After(deadline) {
+			t.Fatal("another gateway does not hear of the move")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	want("after the move", b, "2", true)
+	learn(a, "1", detector)
+	want("seen again while the server may still be moving", a, "1", false)
+	now = now.Add(moveTakes)
+	want("seen while the server may have been moving", a, "1", false)
+	learn(a, "1", detector)
+	want("seen again", a, "1", true)
+	learn(a, "1", other)
+	want("seen elsewhere", a, "1", true)
+	if err := a.noteMove(t.Context(), "vision", "tracker"); err != nil {
+		t.Fatal(err)
+	}
+	want("after another move", a, "1", false)
+
+	// The records of moves are collected, long after files that were seen before are forgotten.
+	learn(b, "2", detector)
+	now = now.Add(25 * time.Hour)
+	want("a day later", b, "2", false)
+	if n, err := a.collect(t.Context()); n != 0 || err != nil {
+		t.Errorf("%d collected, %v", n, err)
+	}
+	now = now.Add((keptDays + 1) * 24 * time.Hour)
+	if n, err := a.collect(t.Context()); n != 2 || err != nil {
+		t.Errorf("%d collected, %v", n, err)
+	}
+}

@@ -173,6 +173,10 @@ func (w *Wandb) Learn(ctx context.Context, who gateway.Caller, learned []wandb.L
 			if err := w.local.places.learn(ctx, fact.IDType, fact.ID, at); err != nil {
 				return err
 			}
+		case wandb.RunsMoved:
+			if err := w.local.places.noteMove(ctx, fact.Entity, fact.Project); err != nil {
+				return err
+			}
 		case wandb.ProjectUpserted:
 			w.upstream.Forget(fact.Entity, fact.Project)
 		case wandb.AccountsChanged:

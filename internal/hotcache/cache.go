@@ -176,7 +176,9 @@ func (c *Cache) Commit(ctx context.Context, writes ...store.Write) (store.Revisi
 	}
 	// After an error the outcome is unknown: forgetting is right in either case.
 	for _, w := range writes {
-		c.stripes.raise(c.hash(w.Key))
+		if !w.Check {
+			c.stripes.raise(c.hash(w.Key))
+		}
 	}
 	c.stripes.raise(c.hash(c.head))
 	if err != nil {

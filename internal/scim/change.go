@@ -11,7 +11,7 @@ import (
 // What both dialects change, they change here.
 
 func (s *Service) addUser(q *request, n directory.NewUser) (directory.Person, error) {
-	c, err := s.Directory.CreateUser(q.ctx(), n)
+	c, err := s.by(q).CreateUser(q.ctx(), n)
 	if err != nil {
 		return directory.Person{}, err
 	}
@@ -25,7 +25,7 @@ func (s *Service) editUser(q *request, f func(directory.Person) (schema.Resource
 	if err != nil {
 		return directory.Person{}, err
 	}
-	c, err := s.Directory.EditUser(q.ctx(), id, func(p directory.Person) (directory.UserChange, error) {
+	c, err := s.by(q).EditUser(q.ctx(), id, func(p directory.Person) (directory.UserChange, error) {
 		if err := q.condition.check(userVersion(p.User)); err != nil {
 			return directory.UserChange{}, err
 		}
@@ -61,7 +61,7 @@ func (s *Service) removeUser(q *request) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.Directory.RemoveUser(q.ctx(), id, func(p directory.Person) error { return q.condition.check(userVersion(p.User)) })
+	c, err := s.by(q).RemoveUser(q.ctx(), id, func(p directory.Person) error { return q.condition.check(userVersion(p.User)) })
 	if err != nil {
 		return nil, err
 	}

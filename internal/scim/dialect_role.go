@@ -153,7 +153,7 @@ func (d Dialect) createRole(q *request) (*response, error) {
 			return nil, err
 		}
 	}
-	c, err := d.Directory.CreateRole(q.ctx(), own(role))
+	c, err := d.by(q).CreateRole(q.ctx(), own(role))
 	if err != nil {
 		return nil, err
 	}
@@ -239,7 +239,7 @@ func (d Dialect) editRole(q *request, edit func(iam.CustomRole) (iam.CustomRole,
 	if err != nil {
 		return nil, err
 	}
-	c, err := d.Directory.EditRole(q.ctx(), id, func(r iam.CustomRole) (iam.CustomRole, error) {
+	c, err := d.by(q).EditRole(q.ctx(), id, func(r iam.CustomRole) (iam.CustomRole, error) {
 		if err := q.condition.check(versionOf(r)); err != nil {
 			return r, err
 		}
@@ -260,7 +260,7 @@ func (d Dialect) deleteRole(q *request) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := d.Directory.RemoveRole(q.ctx(), id, func(r iam.CustomRole) error { return q.condition.check(versionOf(r)) })
+	c, err := d.by(q).RemoveRole(q.ctx(), id, func(r iam.CustomRole) error { return q.condition.check(versionOf(r)) })
 	if err != nil {
 		return nil, err
 	}

@@ -79,7 +79,7 @@ func (s *Service) addGroup(q *request, name, externalID string, members []iam.Us
 	if err := s.mayMake(q, members, name); err != nil {
 		return nil, err
 	}
-	c, err := s.Directory.CreateGroup(q.ctx(), name, externalID, members)
+	c, err := s.by(q).CreateGroup(q.ctx(), name, externalID, members)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (s *Service) editGroup(q *request, find func(string) (iam.UserID, error), f
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.Directory.EditGroup(q.ctx(), id, func(g *directory.Group) (directory.GroupEdit, error) {
+	c, err := s.by(q).EditGroup(q.ctx(), id, func(g *directory.Group) (directory.GroupEdit, error) {
 		if err := q.condition.check(groupVersion(g)); err != nil {
 			return directory.GroupEdit{}, err
 		}

@@ -139,6 +139,11 @@ func judge(facts authz.Facts, permission authz.Permission, team string) error {
 		Message: authz.Sentence(d.Reason, authz.Names{Principal: p.Username, Kind: p.Ref.Kind, Entity: team, Team: p.Scope.Name})}
 }
 
+// by is the directory for the caller's changes: that they may provision is decided once more with the commit.
+func (s *Service) by(q *request) *directory.Directory {
+	return s.Directory.By(directory.Acting{Who: q.caller.Ref, Needs: []directory.Need{{Permission: authz.OrganizationProvision}}})
+}
+
 // mayGive refuses callers who would give themselves access to a team that they must not enter (ENV-9).
 func (s *Service) mayGive(q *request, to iam.UserID, team string) error {
 	if q.caller.Ref != to.Ref() {

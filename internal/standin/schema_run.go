@@ -493,6 +493,7 @@ var _ = mutation(fields[mutationRoot]{
 		}
 		return payload{"success": true}
 	},
+	"moveRuns": moveRuns,
 	"stopRun": func(c *call, _ mutationRoot, a arguments) any {
 		r, err := c.writableByID(a.object("input").text("id"))
 		if err != nil {
@@ -538,6 +539,34 @@ var _ = mutation(fields[mutationRoot]{
 		return payload{"chart": payload{"id": encodeID("CustomChart:1")}}
 	},
 })
+
+// moveRuns moves the runs of a project that filters pick, with their files, at once. The shape is that of the
+// types generated for W&B's own web page (weave-js/src/generated/graphql.ts in wandb/weave): MoveRunsInput and
+// MoveRunsPayload. The server does it in a task, after it has answered.
+func moveRuns(c *call, _ mutationRoot, a arguments) any {
+	in := a.object("input")
+	from := c.state.project(in.text("sourceEntityName"), in.text("sourceProjectName"))
+	if from == nil || !c.server.mayWrite(c.caller, from) {
+		return permissionDenied("moving runs out of the project")
+	}
+	if !json.Valid([]byte(in.text("filters"))) {
+		return fmt.Errorf("filters are no JSON")
+	}
+	to, err := c.projectFor(arguments{"entityName": in.text("destinationEntityName"), "modelName": in.text("destinationProjectName")})
+	if err != nil {
+		return err
+	}
+	if !c.server.mayWrite(c.caller, to) {
+		return permissionDenied("moving runs into the project")
+	}
+	moved := from.filtered(in)
+	for _, r := range moved {
+		r.project = to
+		to.runs = append(to.runs, r)
+	}
+	from.runs = slices.DeleteFunc(from.runs, func(r *run) bool { return r.project != from })
+	return payload{"clientMutationId": nil, "task": payload{"id": encodeID("Task:%d", len(moved)), "name": "MoveRuns", "state": "FINISHED", "progress": nil, "result": nil}}
+}
 
 // writable finds a run that the caller may write to.
 func (c *call) writable(entity, project, name string) (*run, error) {

@@ -21,10 +21,15 @@ func CheckWrites(writes []Write) (space string, err error) {
 		return "", fmt.Errorf("%w: it has %d writes, the limit is %d", ErrInvalid, len(writes), MaxWrites)
 	}
 	space = Space(writes[0].Key)
+	writing := false
 	for _, w := range writes {
 		if err := checkWrite(w, space); err != nil {
 			return "", err
 		}
+		writing = writing || !w.Check
+	}
+	if !writing {
+		return "", fmt.Errorf("%w: it writes nothing", ErrInvalid)
 	}
 	if len(writes) == 1 {
 		return space, nil
@@ -61,6 +66,8 @@ func checkWrite(w Write, space string) error {
 		return fmt.Errorf("%w: it writes into two spaces, %q and %q", ErrInvalid, space, Space(w.Key))
 	case w.Key == RevisionKey(space):
 		return fmt.Errorf("%w: %q cannot be written", ErrInvalid, w.Key)
+	case w.Check && (w.Value != nil || !w.Expect.set):
+		return fmt.Errorf("%w: %q is to be looked at only, and has a value or no demand", ErrInvalid, w.Key)
 	case len(w.Value) > MaxValueBytes:
 		return fmt.Errorf("%w: the value of %q has %d bytes, the limit is %d", ErrInvalid, w.Key, len(w.Value), MaxValueBytes)
 	}

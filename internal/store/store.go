@@ -33,6 +33,9 @@ type Write struct {
 	Value []byte
 	// Expect is the condition under which the whole Commit holds.
 	Expect Expect
+	// Check demands Expect of the record and leaves it as it is, for what a Commit depends on and does not
+	// change: Value is nil then, and nobody is told of the key. A Commit has at least one other Write.
+	Check bool
 }
 
 // Expect is what a Write demands of the record it replaces. The zero value demands nothing.

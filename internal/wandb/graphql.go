@@ -313,7 +313,7 @@ type AnswerOptions struct {
 }
 
 // Learned is something an answer told: ProjectUpserted or Placed; or, whatever it said, that a
-// request may have changed who may do what: AccountsChanged.
+// request may have changed who may do what: AccountsChanged. RunsMoved is told before the request goes on.
 type Learned interface{ learned() }
 
 // ProjectUpserted says that a project exists now, or that its visibility was set.
@@ -340,6 +340,10 @@ type AccountsChanged struct {
 	Entity string
 }
 
+// RunsMoved says that runs are about to leave a project: what lies in them may lie elsewhere from now on.
+type RunsMoved struct{ Entity, Project string }
+
+func (RunsMoved) learned()       {}
 func (AccountsChanged) learned() {}
 func (ProjectUpserted) learned() {}
 func (Placed) learned()          {}

@@ -169,6 +169,10 @@ func TestAccesses(t *testing.T) {
 			"run:write project:UHJvamVjdDox in vision/new\nrun:write vision/new +creates"},
 		{"rename judges both", `mutation{renameProject(input:{entityName:"vision",oldProjectName:"a",newProjectName:"b"}){inserted}}`, nil,
 			"project:update vision/a\nproject:update vision/b +creates"},
+		{"a move judges both ends", `mutation($i:I!){moveRuns(input:$i){task{id}}}`, vars{"i": vars{"sourceEntityName": "vision", "sourceProjectName": "a", "destinationEntityName": "nlp", "destinationProjectName": "b", "filters": "{}"}},
+			"run:write nlp/b +creates\nrun:move vision/a"},
+		{"a move between projects of nobody", `mutation{moveRuns(input:{sourceProjectName:"a",destinationProjectName:"b",filters:"{}"}){task{id}}}`, nil,
+			"run:write home/b +creates\nrun:move home/a"},
 		{"deleteModel", `mutation{deleteModel(input:{id:"x"}){success}}`, nil, "project:delete project:x"},
 
 		// Artifacts, sweeps, launch.

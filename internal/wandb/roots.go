@@ -130,7 +130,13 @@ var rootTable = map[string]row{
 		onID(authz.RunDelete, IDProjectNumber, "input.projectId")), returns: typePayload, ref: "4.2 deleteFiles"},
 	"deleteRun": {mutation: true, claims: claims(claim{permission: authz.RunDelete, kind: claimProject, id: "input.id", idType: idRun}),
 		returns: typePayload, ref: "4.2 DeleteRun"},
-	"markRunFilesUploaded":     {mutation: true, claims: claims(onRun(authz.RunWrite)), returns: typePayload, ref: "4.2 MarkRunFilesUploaded"},
+	"markRunFilesUploaded": {mutation: true, claims: claims(onRun(authz.RunWrite)), returns: typePayload, ref: "4.2 MarkRunFilesUploaded"},
+	// The web page sends filters and no ids: what they pick lies in the project that is named. The place whose
+	// selection is read, and which may be made by it, is where the runs go.
+	"moveRuns": {mutation: true, claims: claims(
+		claim{permission: authz.RunWrite, kind: claimProject, entity: "input.destinationEntityName", project: "input.destinationProjectName", creates: true},
+		claim{permission: authz.RunMove, kind: claimProject, entity: "input.sourceEntityName", project: "input.sourceProjectName"},
+	), returns: typePayload, upserts: true, ref: "weave-js MoveRunsInput"},
 	"notifyScriptableRunAlert": {mutation: true, claims: claims(onRun(authz.RunWrite)), returns: typePayload, ref: "4.2 NotifyScriptableRunAlert"},
 	"rewindRun":                {mutation: true, claims: claims(onRun(authz.RunWrite)), returns: typePayload, ref: "4.2 RewindRun"},
 	"stopRun": {mutation: true, claims: claims(claim{permission: authz.RunStop, kind: claimProject, id: "input.id", idType: idRun}),

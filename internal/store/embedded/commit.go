@@ -182,12 +182,15 @@ func apply(tx *bbolt.Tx, c *commit) error {
 			c.err = fmt.Errorf("%w: %q", store.ErrConflict, w.Key)
 			return nil
 		}
-		if old.version != 0 {
+		if old.version != 0 && !w.Check {
 			h.records--
 			h.sum -= old.checksum
 		}
 	}
 	for _, w := range c.writes {
+		if w.Check {
+			continue
+		}
 		if w.Value == nil {
 			if err := records.Delete([]byte(w.Key)); err != nil {
 				return err
@@ -215,9 +218,11 @@ func readOld(records *bbolt.Bucket, key string) (record, error) {
 }
 
 func keysOf(writes []store.Write) []string {
-	keys := make([]string, len(writes))
-	for i, w := range writes {
-		keys[i] = w.Key
+	keys := make([]string, 0, len(writes))
+	for _, w := range writes {
+		if !w.Check {
+			keys = append(keys, w.Key)
+		}
 	}
 	return keys
 }

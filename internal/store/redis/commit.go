@@ -28,7 +28,7 @@ const rememberDone = 2 * time.Minute
 //
 // KEYS: head, records, index, done. ARGV: id, whether the space must exist, the time to remember the
 // id in ms, channel, the end of the announcement, and for each write: key, what is demanded, and for
-// a put the value. A demand is p or d, for put or delete, and the version, if one is demanded.
+// a put the value. A demand is p, d or c, for put, delete or a check alone, and the version, if one is demanded.
 var commitScript = goredis.NewScript(`
 local done = redis.call('GET', KEYS[4])
 if done then return '+' .. done end
@@ -98,7 +98,7 @@ while i <= #ARGV do
 		ordered[#ordered + 1], ordered[#ordered + 2] = '0', key
 		i = i + 3
 	else
-		gone[#gone + 1] = key
+		if string.sub(ARGV[i + 1], 1, 1) == 'd' then gone[#gone + 1] = key end
 		i = i + 2
 	end
 	if #put >= portion or #gone >= portion then write() end
@@ -170,7 +170,10 @@ func (s *Store) arguments(space, id string, writes []store.Write) []any {
 
 func demand(w store.Write) string {
 	kind := "p"
-	if w.Value == nil {
+	switch {
+	case w.Check:
+		kind = "c"
+	case w.Value == nil:
 		kind = "d"
 	}
 	if version, demanded := w.Expect.Demand(); demanded {

@@ -93,6 +93,9 @@ func encodeKeys(space string, writes []store.Write) string {
 	message := make([]byte, 1, size)
 	message[0] = 'k'
 	for _, w := range writes {
+		if w.Check {
+			continue
+		}
 		rest := w.Key[len(space)+1:]
 		message = binary.AppendUvarint(message, uint64(len(rest)))
 		message = append(message, rest...)

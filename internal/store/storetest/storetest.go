@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(testing.TB) store.Store) {
 		{"list sees one revision", testListSnapshot},
 		{"delete", testDelete},
 		{"expectations", testExpectations},
+		{"checks", testChecks},
 		{"a conflict writes nothing", testConflictWritesNothing},
 		{"writes that break a rule", testInvalidWrites},
 		{"bounds can be reached", testBounds},

@@ -105,6 +105,39 @@ func testConflictWritesNothing(t *testing.T, s store.Store) {
 	}
 }
 
+func testChecks(t *testing.T, s store.Store) {
+	first := commit(t, s, put("acme/a", "1"), put("acme/b", "1"))
+	look := func(key string, e store.Expect) store.Write { return store.Write{Key: key, Expect: e, Check: true} }
+	second := commit(t, s, put("acme/b", "2"), look("acme/a", store.At(first)), look("acme/none", store.Absent()))
+	wantRecord(t, s, "acme/a", "1", first)
+	wantRecord(t, s, "acme/b", "2", second)
+	wantNone(t, s, "acme/none")
+	for name, w := range map[string]store.Write{
+		"at an older version": look("acme/b", store.At(first)),
+		"absent, but there":   look("acme/a", store.Absent()),
+		"there, but absent":   look("acme/none", store.At(first)),
+	} {
+		if _, err := s.Commit(t.Context(), put("acme/c", "x"), w); !errors.Is(err, store.ErrConflict) {
+			t.Errorf("%s: %v, want ErrConflict", name, err)
+		}
+	}
+	wantNone(t, s, "acme/c")
+	// Many look at the same record at once, and none of them beats another.
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			if _, err := s.Commit(t.Context(), put(fmt.Sprintf("acme/n%d", i), "x"), look("acme/a", store.At(first))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	wantRecord(t, s, "acme/a", "1", first)
+	commit(t, s, store.Write{Key: "acme/a"}, look("acme/b", store.At(second)))
+	wantNone(t, s, "acme/a")
+	wantRecord(t, s, "acme/b", "2", second)
+}
+
 func testInvalidWrites(t *testing.T, s store.Store) {
 	tooMany := make([]store.Write, store.MaxWrites+1)
 	for i := range tooMany {
@@ -123,6 +156,10 @@ func testInvalidWrites(t *testing.T, s store.Store) {
 		"a space and its like": {put("acme/a", "x"), put("acme-2/a", "x")},
 		"one key twice":        {put("acme/a", "x"), put("acme/b", "x"), put("acme/a", "y")},
 		"put and delete":       {put("acme/a", "x"), {Key: "acme/a"}},
+		"nothing but a look":   {{Key: "acme/a", Expect: store.Absent(), Check: true}},
+		"a look at nothing":    {put("acme/a", "x"), {Key: "acme/b", Check: true}},
+		"a look that writes":   {put("acme/a", "x"), {Key: "acme/b", Value: []byte("x"), Expect: store.Absent(), Check: true}},
+		"a look and a write":   {put("acme/a", "x"), {Key: "acme/a", Expect: store.Absent(), Check: true}},
 		"the revision":         {put(store.RevisionKey("acme"), "x")},
 		"no revision":          {put("acme/a", "x"), {Key: store.RevisionKey("acme")}},
 	} {
