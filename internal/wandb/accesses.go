@@ -287,6 +287,9 @@ func (c *Call) need(r *resolved, i int) error {
 	}
 	before := len(r.accesses)
 	template := Access{Permission: n.claim.permission, Filtered: n.claim.filtered, Crossing: n.crossing, Redactable: n.redactable}
+	if err := c.wish(n, &template); err != nil {
+		return err
+	}
 	switch n.claim.kind {
 	case claimProject, claimID:
 		if err := c.things(r, i, n, template); err != nil {
@@ -341,6 +344,21 @@ func (c *Call) need(r *resolved, i int) error {
 		c.emit(r, i, Access{Permission: unplacedPermission(c.op.mutation)})
 	}
 	return nil
+}
+
+// wish reads which visibility the project is to have. It must be a string, as everywhere: what one server takes for a
+// word and another does not is not recorded as what was judged.
+func (c *Call) wish(n *need, a *Access) error {
+	if n.claim.access == "" {
+		return nil
+	}
+	value, err := c.at(n.at.args, argument{}, n.claim.access)
+	if err != nil {
+		return err
+	}
+	word, given, err := value.text(n.claim.access, false)
+	a.Visibility, a.SetsVisibility = iam.VisibilityFromAccess(word), given
+	return err
 }
 
 func unplacedPermission(mutation bool) authz.Permission {
@@ -503,6 +521,7 @@ func (c *Call) byID(r *resolved, i int, k claim, v claimed, template Access) (na
 	if entity, project, run, err := ParseRunID(v.id); err == nil {
 		// The id of a run where another is due: judged as what it says, and as what it is taken for.
 		run := Access{Permission: template.Permission, Crossing: template.Crossing,
+			Visibility: template.Visibility, SetsVisibility: template.SetsVisibility,
 			Resource: Resource{Kind: ResourceProject, Entity: entity, Project: project, Run: run}}
 		c.emit(r, i, run)
 	}
