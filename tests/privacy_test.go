@@ -305,9 +305,9 @@ func TestMembersInvite(t *testing.T) {
 	if m := memberOf(t, a.graphQL(victorKey, docTeam, given{"name": "vision"}, nil), "mallory"); m.Admin {
 		t.Errorf("invited as %+v", m)
 	}
-	if !strings.Contains(a.logs.String(), `"reason":"members_invite"`) {
-		t.Error("the log does not say by which right")
-	}
+	a.await("the log to say by which right", 30*time.Second, func() bool {
+		return strings.Contains(a.logs.String(), `"action":"team:invite_user","reason":"members_invite"`)
+	})
 	a.mustIAM("team", "set", "vision", "--remove", "mallory")
 	a.mustIAM("organization", "set", "--enforce-members-invite", "off")
 	a.refuses(t, invite(victorKey, "mallory", false), 403, "team_admin_required")
@@ -437,6 +437,22 @@ func TestClosedWhileTheServerAnswers(t *testing.T) {
 	}
 	if got := p.mustIAM("project", "get", "vision/new"); !strings.Contains(got, "alice") {
 		t.Errorf("it has no owner: %s", got)
+	}
+}
+
+// TestVisibilityInShadow: where nothing is refused, the server does what it is asked, and the record stays as closed as it
+// is to be when something will be.
+func TestVisibilityInShadow(t *testing.T) {
+	a := startAttacked(t, config{global: "enforcement shadow"})
+	a.mustIAM("team", "set", "vision", "--private-projects", "on")
+	for project, want := range map[string]string{"vision/restricted": "restricted", "vision/team": "team", "vision/new": "team", "vision/open": "open"} {
+		a.upstream.saysJSON(upserted(project, "USER_WRITE"))
+		if got := a.access(aliceKey, project, "USER_WRITE"); got.status != 200 || !strings.Contains(got.body, `"USER_WRITE"`) {
+			t.Errorf("%s: answered %d %s", project, got.status, got.body)
+		}
+		if got := a.visibility(project); got != want {
+			t.Errorf("%s is %s", project, got)
+		}
 	}
 }
 
