@@ -33,6 +33,9 @@ const (
 	TeamReadMembers      Permission = "team:read_members"           // who is in the team
 	TeamManage           Permission = "team:manage"                 // members, roles, settings, webhooks, secrets
 	TeamCreateServiceAcc Permission = "team:create_service_account" // service accounts of the team
+	// TeamInvite is adding others as members who are in the team not yet; any other role, and taking
+	// people out, is TeamManage (TEAM-6).
+	TeamInvite Permission = "team:invite"
 	// TeamJoin is adding oneself to a team, or raising one's own role in it; adding others is
 	// TeamManage. Every door asks for it when the caller is also the one who is added (ENV-9, ENV-23).
 	TeamJoin Permission = "team:join"
@@ -96,6 +99,10 @@ const (
 type Request struct {
 	Permission Permission
 	Product    Product
+	// Visibility is what the project is to have, with ProjectSetVisibility and ProjectCreate. It counts
+	// if SetsVisibility: a project that is made without one becomes Team.
+	Visibility     iam.Visibility
+	SetsVisibility bool
 }
 
 // Facts is everything a decision depends on, read at one revision.
@@ -108,6 +115,10 @@ type Facts struct {
 	Entity *iam.Entity
 	// Project is the project that the request names; nil if there is none (yet).
 	Project *iam.Project
+	// Team is what is chosen for Entity, if that is a team, and Enforced what the organization decides
+	// for all teams.
+	Team     iam.TeamSettings
+	Enforced iam.EnforcedSettings
 	// Roles are the organization's custom roles by name.
 	Roles map[iam.Role]*iam.CustomRole
 	// Settings are the switches of the deployment.

@@ -17,11 +17,11 @@ func Decide(q Request, f Facts) Decision {
 	}
 	switch q.Permission {
 	case ProjectRead, RunWrite, RunStop, RunDelete, RunMove, ReportCreate, ReportUpdate, ProjectUpdate, ProjectDelete:
-		return decideProject(q, &f)
+		return f.conceal(decideProject(q, &f))
 	case ProjectSetVisibility, ProjectManageMembers:
-		return decideProjectAdministration(q, &f)
-	case EntityRead, EntityWrite, ProjectCreate, TeamReadMembers, TeamManage, TeamCreateServiceAcc, TeamJoin:
-		return decideEntity(q, &f)
+		return f.conceal(decideProjectAdministration(q, &f))
+	case EntityRead, EntityWrite, ProjectCreate, TeamReadMembers, TeamManage, TeamCreateServiceAcc, TeamInvite, TeamJoin:
+		return f.conceal(decideEntity(q, &f))
 	case OrganizationRead, OrganizationManage, OrganizationProvision, TeamCreate:
 		return decideOrganization(q, &f)
 	case ServerRead:

@@ -277,6 +277,134 @@ func TestEntity(t *testing.T) {
 	})
 }
 
+// TestTeamSettings: what is chosen for a team, and what the organization enforces (PRIV-1, PRIV-2).
+func TestTeamSettings(t *testing.T) {
+	admin, member, viewer, outside := user(iam.RoleAdmin), user(iam.RoleMember), user(iam.RoleViewer), user("")
+	orgAdmin := with(outside, orgRole(iam.OrganizationAdmin))
+	orgViewer := with(member, orgRole(iam.OrganizationViewer))
+	elsewhere := with(member, func(p *iam.Principal) { p.Organization = "globex" })
+	at := func(p *iam.Principal, s iam.TeamSettings, e ...iam.EnforcedSettings) Facts {
+		f := absent(inVision(p, iam.VisibilityTeam))
+		f.Team = s
+		for _, f.Enforced = range e {
+		}
+		return f
+	}
+	in := func(p *iam.Principal, v iam.Visibility, s iam.TeamSettings) Facts {
+		f := inVision(p, v)
+		f.Team = s
+		return f
+	}
+	hidden, invite := iam.TeamSettings{Hidden: true}, iam.TeamSettings{MembersInvite: true}
+	run(t, []testCase{
+		{"hidden from the organization", EntityRead, at(outside, hidden), no(ReasonNotFound)},
+		{"hidden from another team's account", EntityRead, at(bot(nlp), hidden), no(ReasonNotFound)},
+		{"not from members", EntityRead, at(viewer, hidden), yes(ReasonTeamMember)},
+		{"not from who administers it", EntityRead, at(orgAdmin, hidden), yes(ReasonOrganizationMember)},
+		{"not from the organization's accounts", EntityRead, at(bot(""), hidden), yes(ReasonServiceAccount)},
+		{"nor is it there to be managed", TeamManage, at(outside, hidden), no(ReasonNotFound)},
+		{"nor to make projects in", ProjectCreate, at(outside, hidden), no(ReasonNotFound)},
+		{"its closed projects are not there", ProjectRead, in(outside, iam.VisibilityTeam, hidden), no(ReasonNotFound)},
+		{"whoever its list names", ProjectRead, in(outside, iam.VisibilityRestricted, hidden), no(ReasonNotFound)},
+		{"nor to be administered", ProjectSetVisibility, in(outside, iam.VisibilityTeam, hidden), no(ReasonNotFound)},
+		{"VIS-2 whoever knows an Open project", RunWrite, in(outside, iam.VisibilityOpen, hidden), yes(ReasonOpenProject)},
+		{"and is told what they may not do in it", RunDelete, in(outside, iam.VisibilityOpen, hidden), no(ReasonNotTeamMember)},
+		{"an organization admin is told why", ProjectRead, in(orgAdmin, iam.VisibilityTeam, hidden), no(ReasonOrgAdminNotJoined)},
+		{"enforced on a team that is not hidden", EntityRead, at(outside, iam.TeamSettings{}, iam.EnforcedSettings{Hidden: iam.SwitchOn}), no(ReasonNotFound)},
+		{"enforced off on one that is", EntityRead, at(outside, hidden, iam.EnforcedSettings{Hidden: iam.SwitchOff}), yes(ReasonOrganizationMember)},
+
+		{"TEAM-6 admins invite", TeamInvite, at(admin, iam.TeamSettings{}), yes(ReasonTeamAdmin)},
+		{"TEAM-6 organization admins invite", TeamInvite, at(orgAdmin, iam.TeamSettings{}), yes(ReasonOrganizationAdmin)},
+		{"C-21 members do not, by default", TeamInvite, at(member, iam.TeamSettings{}), no(ReasonTeamAdminRequired)},
+		{"C-21 members do, if it is on", TeamInvite, at(member, invite), yes(ReasonMembersInvite)},
+		{"View-Only does not", TeamInvite, at(viewer, invite), no(ReasonViewOnly)},
+		{"a custom role with base Member does", TeamInvite, at(user("curator"), invite), yes(ReasonMembersInvite)},
+		{"one with base View-Only does not", TeamInvite, at(user("stopper"), invite), no(ReasonViewOnly)},
+		{"a role that does not exist does not", TeamInvite, at(user("ghost"), invite), no(ReasonUnknownRole)},
+		{"an organization viewer does not", TeamInvite, at(orgViewer, invite), no(ReasonTeamAdminRequired)},
+		{"the team's account does not", TeamInvite, at(bot(vision), invite), no(ReasonTeamAdminRequired)},
+		{"somebody outside does not", TeamInvite, at(outside, invite), no(ReasonNotTeamMember)},
+		{"nor another organization", TeamInvite, at(elsewhere, invite), no(ReasonOtherOrganization)},
+		{"a member does nothing else", TeamManage, at(member, invite), no(ReasonTeamAdminRequired)},
+		{"nor joins as an admin", TeamJoin, at(member, invite), no(ReasonTeamAdminRequired)},
+		{"enforced off", TeamInvite, at(member, invite, iam.EnforcedSettings{MembersInvite: iam.SwitchOff}), no(ReasonTeamAdminRequired)},
+		{"enforced on", TeamInvite, at(member, iam.TeamSettings{}, iam.EnforcedSettings{MembersInvite: iam.SwitchOn}), yes(ReasonMembersInvite)},
+		{"a personal entity has nobody to invite", TeamInvite, absent(inPersonal(member, iam.VisibilityTeam)), no(ReasonNotATeam)},
+	})
+}
+
+// TestSetVisibility: what a project can become, whoever makes it so (VIS-7, VIS-11, VIS-14).
+func TestSetVisibility(t *testing.T) {
+	const (
+		restricted, team, public, open = iam.VisibilityRestricted, iam.VisibilityTeam, iam.VisibilityPublic, iam.VisibilityOpen
+	)
+	member, admin := user(iam.RoleMember), user(iam.RoleAdmin)
+	private := iam.TeamSettings{PrivateProjects: true}
+	enforced := func(s iam.Switch) iam.EnforcedSettings { return iam.EnforcedSettings{PrivateProjects: s} }
+	for _, c := range []struct {
+		name     string
+		ask      Permission
+		facts    Facts
+		team     iam.TeamSettings
+		enforced iam.EnforcedSettings
+		to       iam.Visibility
+		want     Decision
+	}{
+		{"Team to Open", ProjectSetVisibility, inVision(admin, team), iam.TeamSettings{}, enforced(0), open, yes(ReasonTeamAdmin)},
+		{"VIS-11 Restricted to Team", ProjectSetVisibility, inVision(admin, restricted), private, enforced(0), team, yes(ReasonTeamAdmin)},
+		{"VIS-11 Restricted to Public", ProjectSetVisibility, inVision(admin, restricted), iam.TeamSettings{}, enforced(0), public, no(ReasonRestrictedOnlyToTeam)},
+		{"VIS-11 Restricted to Open, whatever the setting", ProjectSetVisibility, inVision(admin, restricted), private, enforced(iam.SwitchOn), open, no(ReasonRestrictedOnlyToTeam)},
+		{"what is unknown is Restricted", ProjectSetVisibility, inVision(admin, 200), iam.TeamSettings{}, enforced(0), open, no(ReasonRestrictedOnlyToTeam)},
+		{"VIS-14 Team to Open", ProjectSetVisibility, inVision(admin, team), private, enforced(0), open, no(ReasonPrivateProjects)},
+		{"VIS-14 Public to Open", ProjectSetVisibility, inVision(admin, public), private, enforced(0), open, no(ReasonPrivateProjects)},
+		{"VIS-14 Open stays", ProjectSetVisibility, inVision(admin, open), private, enforced(0), open, yes(ReasonTeamAdmin)},
+		{"VIS-14 Open closes", ProjectSetVisibility, inVision(admin, open), private, enforced(0), restricted, yes(ReasonTeamAdmin)},
+		{"VIS-14 new and Open", ProjectCreate, absent(inVision(member, team)), private, enforced(0), open, no(ReasonPrivateProjects)},
+		{"VIS-14 new and Restricted", ProjectCreate, absent(inVision(member, team)), private, enforced(0), restricted, yes(ReasonCreatesProject)},
+		{"PRIV-2 enforced", ProjectCreate, absent(inVision(member, team)), iam.TeamSettings{}, enforced(iam.SwitchOn), public, no(ReasonPrivateProjectsEnforced)},
+		{"PRIV-2 enforced the other way", ProjectCreate, absent(inVision(member, team)), private, enforced(iam.SwitchOff), public, yes(ReasonCreatesProject)},
+		{"who may not is told that first", ProjectSetVisibility, inVision(member, restricted, invited(member)), private, enforced(0), open, no(ReasonProjectAdminRequired)},
+		{"personal entities have no such setting", ProjectSetVisibility, inPersonal(user(""), team), private, enforced(iam.SwitchOn), open, yes(ReasonPersonalOwner)},
+		{"no visibility at all", ProjectSetVisibility, inVision(admin, team), iam.TeamSettings{}, enforced(0), 4, no(ReasonUnknownRequest)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := c.facts
+			f.Team, f.Enforced = c.team, c.enforced
+			if got := Decide(Request{Permission: c.ask, SetsVisibility: true, Visibility: c.to}, f); got != c.want {
+				t.Errorf("Decide = %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+// TestListed: a list shows what the caller may view, unless a hidden team would be told of by it.
+func TestListed(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		who    *iam.Principal
+		v      iam.Visibility
+		hidden bool
+		want   bool
+	}{
+		{"Open, outside", user(""), iam.VisibilityOpen, false, true},
+		{"Open of a hidden team, outside", user(""), iam.VisibilityOpen, true, false},
+		{"Open of a hidden team, inside", user(iam.RoleViewer), iam.VisibilityOpen, true, true},
+		{"Open of a hidden team, organization admin", with(user(""), orgRole(iam.OrganizationAdmin)), iam.VisibilityOpen, true, true},
+		{"Team, outside", user(""), iam.VisibilityTeam, false, false},
+		{"Open, without a credential", nil, iam.VisibilityOpen, false, true},
+		{"Open of a hidden team, without a credential", nil, iam.VisibilityOpen, true, false},
+	} {
+		f := settings(inVision(c.who, c.v), Settings{AnonymousPublicProjects: true})
+		f.Team.Hidden = c.hidden
+		if got := Listed(f); got != c.want {
+			t.Errorf("%s: %t", c.name, got)
+		}
+	}
+	if Listed(Facts{}) {
+		t.Error("nothing is listed")
+	}
+}
+
 func TestOrganization(t *testing.T) {
 	member := user("")
 	orgAdmin := with(member, orgRole(iam.OrganizationAdmin))
@@ -363,7 +491,7 @@ func TestProducts(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := settings(inVision(c.principal, iam.VisibilityTeam), Settings{AnonymousPublicProjects: true})
-			if got := Decide(Request{RunWrite, c.product}, f); got != c.want {
+			if got := Decide(Request{Permission: RunWrite, Product: c.product}, f); got != c.want {
 				t.Errorf("Decide = %v, want %v", got, c.want)
 			}
 		})
@@ -374,7 +502,7 @@ func TestProducts(t *testing.T) {
 func TestZeroFacts(t *testing.T) {
 	for _, p := range append(allPermissions(), "", "project:*") {
 		for _, product := range []Product{Models, Weave, 255} {
-			if d := Decide(Request{p, product}, Facts{}); d.Allowed() {
+			if d := Decide(Request{Permission: p, Product: product}, Facts{}); d.Allowed() {
 				t.Errorf("%s is allowed on no facts: %v", p, d)
 			}
 		}

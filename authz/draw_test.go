@@ -27,6 +27,14 @@ func draw(pick func(int) int) (Request, Facts) {
 		AllowUserTeamCreation:      pick(3) == 0,
 		Unplaced:                   UnplacedPolicy(pick(3)),
 	}}
+	f.Team = iam.TeamSettings{Hidden: pick(4) == 0, PrivateProjects: pick(4) == 0, MembersInvite: pick(4) == 0}
+	f.Enforced = iam.EnforcedSettings{Hidden: drawSwitch(pick), PrivateProjects: drawSwitch(pick), MembersInvite: drawSwitch(pick)}
+	if pick(2) == 0 {
+		q.SetsVisibility, q.Visibility = true, iam.Visibility(pick(4))
+		if rare() {
+			q.Visibility = iam.Visibility(pick(256))
+		}
+	}
 	if rare() {
 		f.Organization = ""
 	}
@@ -66,6 +74,11 @@ var (
 		"admin":   {Name: "admin", Inherits: iam.RoleViewer},
 	}
 )
+
+// drawSwitch leaves most to the teams.
+func drawSwitch(pick func(int) int) iam.Switch {
+	return [...]iam.Switch{iam.SwitchUnset, iam.SwitchUnset, iam.SwitchUnset, iam.SwitchUnset, iam.SwitchOn, iam.SwitchOff, 9}[pick(7)]
+}
 
 func drawPrincipal(pick func(int) int, rare func() bool) *iam.Principal {
 	p := &iam.Principal{Organization: acme, Active: !rare(), FromUpstream: pick(2) == 0}
@@ -123,5 +136,5 @@ func drawProject(pick func(int) int, rare func() bool, entity iam.EntityID) *iam
 
 // describe prints facts for a failed test.
 func describe(f Facts) string {
-	return fmt.Sprintf("principal %+v\norganization %q entity %+v\nproject %+v\nsettings %+v", f.Principal, f.Organization, f.Entity, f.Project, f.Settings)
+	return fmt.Sprintf("principal %+v\norganization %q entity %+v\nproject %+v\nsettings %+v team %+v enforced %+v", f.Principal, f.Organization, f.Entity, f.Project, f.Settings, f.Team, f.Enforced)
 }

@@ -19,6 +19,8 @@ func decideEntity(q Request, f *Facts) Decision {
 		return decideTeamAdmin(f, b)
 	case TeamCreateServiceAcc:
 		return decideCreateServiceAccount(f, b)
+	case TeamInvite:
+		return decideInvite(f, b)
 	case TeamJoin:
 		return decideJoin(f, b)
 	default:
@@ -26,11 +28,14 @@ func decideEntity(q Request, f *Facts) Decision {
 	}
 }
 
-// decideEntityRead: names are known throughout the organization, and what is listed in an entity
-// is judged one by one. A team's service account knows its team only.
+// decideEntityRead: names are known throughout the organization, but for those of hidden teams, and
+// what is listed in an entity is judged one by one. A team's service account knows its team only.
 func decideEntityRead(f *Facts, b bond) Decision {
 	if b.inside {
 		return allow(b.role.source)
+	}
+	if f.concealed() {
+		return deny(ReasonNotFound)
 	}
 	if f.ownOrganization() && (f.Principal.IsUser() || f.unscoped()) {
 		return allow(ReasonOrganizationMember)
@@ -48,7 +53,7 @@ func decideProjectCreate(q Request, f *Facts, b bond) Decision {
 	if d.Allowed() && q.Permission != EntityWrite {
 		d = allow(ReasonCreatesProject)
 	}
-	return limit(q, f, b, d)
+	return f.withVisibility(q, limit(q, f, b, d))
 }
 
 // decideReadMembers answers for who is in the team: those who are, and who administers them.
@@ -81,6 +86,23 @@ func decideTeamAdmin(f *Facts, b bond) Decision {
 		return deny(ReasonViewOnlyOrganization) // ORG-5
 	}
 	return allow(ReasonTeamAdmin)
+}
+
+// decideInvite: whoever administers the team adds people (TEAM-6) and, where the team or the organization
+// says so, its Members do. Inviting is a person's doing: a job has nobody to invite.
+func decideInvite(f *Facts, b bond) Decision {
+	if b.personal {
+		return deny(f.notATeamReason(b))
+	}
+	d := decideTeamAdmin(f, b)
+	switch {
+	case d.Allowed(), !b.inside, !f.TeamSettings().MembersInvite, !f.Principal.IsUser(), f.organizationViewer():
+		return d
+	}
+	if d := b.role.may(RunWrite); !d.Allowed() {
+		return d
+	}
+	return allow(ReasonMembersInvite)
 }
 
 func decidePersonalAdmin(f *Facts, b bond) Decision {

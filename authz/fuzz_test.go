@@ -59,6 +59,19 @@ func checkInvariants(t *testing.T, q Request, facts Facts) {
 	if p.Organization != facts.Organization && p.Active {
 		check(d.Allowed() || Hidden(d, facts), "other organizations learn nothing")
 	}
+	if hidden := facts; facts.Enforced.Over(facts.Team).Hidden && isOutside(facts) && (facts.Project == nil || !facts.opened()) {
+		hidden.Entity, hidden.Project = nil, nil
+		check(d == Decide(q, hidden), "a hidden team is answered like one that does not exist")
+		check(!Listed(facts), "a hidden team is in no list")
+	}
+	if q.SetsVisibility && d.Allowed() && (q.Permission == ProjectSetVisibility || q.Permission == ProjectCreate) {
+		was := iam.VisibilityTeam
+		if facts.Project != nil {
+			was = facts.Project.Visibility
+		}
+		check(q.Visibility <= was || q.Visibility == iam.VisibilityTeam || was != iam.VisibilityRestricted, "a restricted project becomes team only (VIS-11)")
+		check(q.Visibility == was || q.Visibility < iam.VisibilityPublic || !facts.team() || !facts.TeamSettings().PrivateProjects, "nothing is opened where projects are private (VIS-14)")
+	}
 	if facts.Entity == nil || facts.Project == nil {
 		return
 	}
@@ -67,7 +80,7 @@ func checkInvariants(t *testing.T, q Request, facts Facts) {
 		check(!d.Allowed() || !ofProject[q.Permission], "a team's service account stays out of closed projects of others (SA-21)")
 	}
 	if d.Allowed() && contentOfProject[q.Permission] && q.Permission != ProjectRead {
-		read := Decide(Request{ProjectRead, q.Product}, facts)
+		read := Decide(Request{Permission: ProjectRead, Product: q.Product}, facts)
 		check(read.Allowed(), "who changes a project may view it")
 	}
 	if d.Allowed() && q.Permission == ProjectRead {
@@ -99,7 +112,7 @@ var (
 		ReasonServiceAccount: true, ReasonTeamAdmin: true, ReasonOrganizationAdmin: true,
 		ReasonOrganizationMember: true, ReasonOrganizationAccount: true, ReasonTeamCreationOpen: true,
 		ReasonSelf: true, ReasonSignedIn: true, ReasonProjectAbsent: true, ReasonCreatesProject: true,
-		ReasonUnplacedMembers: true, ReasonUnplacedAllowed: true,
+		ReasonUnplacedMembers: true, ReasonUnplacedAllowed: true, ReasonMembersInvite: true,
 	}
 )
 
@@ -109,6 +122,15 @@ func permissionSet(permissions ...Permission) map[Permission]bool {
 		set[p] = true
 	}
 	return set
+}
+
+// isOutside reports whether the caller is a stranger to a team: neither in it nor administering it.
+func isOutside(f Facts) bool {
+	if f.Entity == nil || f.anonymous() {
+		return false
+	}
+	_, team := f.Entity.ID.Team()
+	return team && !f.organizationAdmin() && !f.bond().inside
 }
 
 // opened returns the facts with the project at another visibility.

@@ -29,6 +29,7 @@ func TestMatrix(t *testing.T) {
 	m.personal()
 	m.entities()
 	m.organization()
+	m.teamSettings()
 	m.switches()
 	m.reasons()
 	golden(t, matrixGolden, m.page.String())
@@ -295,6 +296,66 @@ func (m *matrix) organization() {
 	}{{"deny", UnplacedDeny}, {"members", UnplacedMembers}, {"allow", UnplacedAllow}} {
 		fmt.Fprintf(&m.page, "\n`unplaced %s`:\n", u.name)
 		m.table("unplaced "+u.name, otherPermissions[7:], rows, nowhere(u.policy))
+	}
+}
+
+// teamSettings prints what the settings of a team change, and what the organization enforces.
+func (m *matrix) teamSettings() {
+	m.title("Settings of a team", "What `iam team set` changes, beside what stands above. The organization can decide each of the first three for all teams (`iam organization set`).")
+	m.hiddenTeam()
+	m.invitations()
+	m.privateProjects()
+}
+
+func (m *matrix) hiddenTeam() {
+	fmt.Fprint(&m.page, "\n`--hidden on`: everybody else is answered as if the team did not exist. What it has opened stays open to whoever knows of it, and is in no list.\n")
+	hidden := func(f Facts) Facts { f.Team.Hidden = true; return f }
+	m.header("who", "`entity:read`", "`team:join`", "`project:read`, Team", "`project:read`, Open", "`run:delete`, Open", "in a list, Open")
+	for _, a := range firstActors() {
+		if a.name == "a role that no longer exists" || strings.HasPrefix(a.name, "custom role") || strings.Contains(a.name, "seat") || strings.Contains(a.name, "Models") {
+			continue // as without the setting
+		}
+		where := "hidden | " + a.name
+		listed := "no"
+		if Listed(hidden(a.facts(iam.VisibilityOpen))) {
+			listed = "**yes**"
+		}
+		m.row(a.name,
+			m.cell(where, Request{Permission: EntityRead}, hidden(absent(a.facts(iam.VisibilityTeam)))),
+			m.cell(where, Request{Permission: TeamJoin}, hidden(absent(a.facts(iam.VisibilityTeam)))),
+			m.cell(where+" | team", Request{Permission: ProjectRead}, hidden(a.facts(iam.VisibilityTeam))),
+			m.cell(where+" | open", Request{Permission: ProjectRead}, hidden(a.facts(iam.VisibilityOpen))),
+			m.cell(where+" | open", Request{Permission: RunDelete}, hidden(a.facts(iam.VisibilityOpen))), listed)
+	}
+}
+
+func (m *matrix) invitations() {
+	fmt.Fprint(&m.page, "\n`--members-invite on`: Members add others as Members. They change no role and take nobody out.\n")
+	m.header("who", "`team:invite`, off", "`team:invite`, on", "`team:manage`, on")
+	for _, a := range firstActors() {
+		off := absent(a.facts(iam.VisibilityTeam))
+		on := changed(off, func(f *Facts) { f.Team.MembersInvite = true })
+		m.row(a.name, m.cell("invite off | "+a.name, Request{Permission: TeamInvite}, off),
+			m.cell("invite on | "+a.name, Request{Permission: TeamInvite}, on), m.cell("invite on | "+a.name, Request{Permission: TeamManage}, on))
+	}
+}
+
+func (m *matrix) privateProjects() {
+	fmt.Fprint(&m.page, "\nWhat a team Admin makes of a project. `--private-projects on`: none becomes Open or Public, and one that is stays.\n")
+	m.header("the project is", "to become", "off", "on", "enforced by the organization")
+	admin := user(iam.RoleAdmin)
+	for _, was := range append(visibilities, iam.Visibility(255)) {
+		f, ask, title := inVision(admin, was), ProjectSetVisibility, visibilityTitles[was]
+		if was == 255 {
+			f, ask, title = absent(f), ProjectCreate, "new"
+		}
+		on := changed(f, func(f *Facts) { f.Team.PrivateProjects = true })
+		enforced := changed(f, func(f *Facts) { f.Enforced.PrivateProjects = iam.SwitchOn })
+		for _, v := range visibilities {
+			q := Request{Permission: ask, SetsVisibility: true, Visibility: v}
+			where := title + " to " + v.String()
+			m.row(title, visibilityTitles[v], m.cell("private off | "+where, q, f), m.cell("private on | "+where, q, on), m.cell("private enforced | "+where, q, enforced))
+		}
 	}
 }
 

@@ -72,6 +72,15 @@ func model(q Request, f Facts) bool {
 		return set
 	}
 	canWrite := seat == iam.SeatFull && !reader && !(personal && f.Settings.DisablePersonalEntity)
+	hold := func(by iam.Switch, own bool) bool { return by == iam.SwitchOn || own && by != iam.SwitchOff }
+	hides := hold(f.Enforced.Hidden, f.Team.Hidden) && placed && !personal && held == "out" && !boss
+	invites := hold(f.Enforced.MembersInvite, f.Team.MembersInvite) && human && !reader && strings.Contains(letters(held), "r")
+	becomes := func(was iam.Visibility) bool { // whether the project can be what is asked for
+		opens := q.Visibility == iam.VisibilityOpen || q.Visibility == iam.VisibilityPublic
+		private := placed && !personal && hold(f.Enforced.PrivateProjects, f.Team.PrivateProjects)
+		return !q.SetsVisibility || q.Visibility == was && f.Project != nil ||
+			q.Visibility <= iam.VisibilityOpen && (!opens || !private && was >= iam.VisibilityTeam && was <= iam.VisibilityOpen)
+	}
 	canRead := seat == iam.SeatFull || seat == iam.SeatViewer
 	runs := !personal && placed && (boss || held == "admin" && !reader) || mine && !reader && !f.Settings.DisablePersonalEntity
 	create := held != "out" && strings.Contains(letters(held), "r") && canWrite
@@ -107,7 +116,7 @@ func model(q Request, f Facts) bool {
 		runs := runs && !(mine && !owner && !listed && (v == iam.VisibilityRestricted || v > iam.VisibilityOpen)) // left behind
 		switch q.Permission {
 		case ProjectSetVisibility:
-			return runs || !personal && strings.Contains(set, "O") && canWrite
+			return (runs || !personal && strings.Contains(set, "O") && canWrite) && becomes(v)
 		case ProjectManageMembers:
 			return runs || !personal && strings.ContainsAny(set, "OM") && canWrite
 		case ProjectRead:
@@ -125,14 +134,22 @@ func model(q Request, f Facts) bool {
 		return placed && f.Project == nil && held != "out" && letters(held) != "" && canRead
 	case RunWrite:
 		return f.Project == nil && create
-	case ProjectCreate, EntityWrite:
+	case ProjectCreate:
+		was := iam.VisibilityTeam
+		if f.Project != nil {
+			was = f.Project.Visibility
+		}
+		return create && becomes(was)
+	case EntityWrite:
 		return create
 	case EntityRead:
-		return placed && (held != "out" || citizen || orgBot)
+		return placed && !hides && (held != "out" || citizen || orgBot)
 	case TeamReadMembers:
 		return placed && (held != "out" && letters(held) != "" || boss && !personal)
 	case TeamManage:
 		return runs
+	case TeamInvite:
+		return !personal && (runs || invites)
 	case TeamCreateServiceAcc:
 		return runs && !personal && !f.Settings.DisableTeamServiceAccounts && (held == "admin" || !f.Settings.DisableAdminTeamAccess)
 	case TeamJoin:

@@ -123,6 +123,10 @@ func decideAbsentProject(q Request, f *Facts, b bond) Decision {
 // team's whether invited or not, the organization's before they have joined (design section 6).
 // Administration belongs to no product, so admins need no seat for it; owners write, and do.
 func decideProjectAdministration(q Request, f *Facts) Decision {
+	return f.withVisibility(q, decideProjectAdministrator(q, f))
+}
+
+func decideProjectAdministrator(q Request, f *Facts) Decision {
 	if !f.located() || f.Project == nil {
 		return deny(ReasonNotFound)
 	}
@@ -139,7 +143,7 @@ func decideProjectAdministration(q Request, f *Facts) Decision {
 	if !b.inside {
 		return decideOutside(q, f, b)
 	}
-	if d := decideInside(Request{ProjectRead, q.Product}, f, b); !d.Allowed() {
+	if d := decideInside(Request{Permission: ProjectRead, Product: q.Product}, f, b); !d.Allowed() {
 		return d
 	}
 	r := f.projectRole(b)

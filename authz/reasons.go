@@ -17,6 +17,7 @@ const (
 	ReasonOrganizationAdmin   iam.Reason = "organization_admin"           // administers the organization (ORG-3, TEAM-8)
 	ReasonOrganizationMember  iam.Reason = "organization_member"          // belongs to the organization
 	ReasonOrganizationAccount iam.Reason = "organization_service_account" // a service account of the whole organization (SA-18)
+	ReasonMembersInvite       iam.Reason = "members_invite"               // members may add others here (TEAM-6)
 	ReasonTeamCreationOpen    iam.Reason = "team_creation_open"           // everybody may create teams here (ENV-12)
 	ReasonSelf                iam.Reason = "self"                         // about oneself
 	ReasonSignedIn            iam.Reason = "signed_in"                    // any valid credential suffices
@@ -53,6 +54,9 @@ const (
 	ReasonAdminTeamAccessDisabled      iam.Reason = "admin_team_access_disabled"      // ENV-9
 	ReasonTeamServiceAccountsDisabled  iam.Reason = "team_service_accounts_disabled"  // ENV-13
 	ReasonServiceAccountSelfManagement iam.Reason = "service_account_self_management" // an administrator keeps its keys
+	ReasonRestrictedOnlyToTeam         iam.Reason = "restricted_only_to_team"         // what a restricted project can become (VIS-11)
+	ReasonPrivateProjects              iam.Reason = "private_projects"                // the team keeps its projects private (VIS-14)
+	ReasonPrivateProjectsEnforced      iam.Reason = "private_projects_enforced"       // the organization does, for all teams (PRIV-2)
 	ReasonUnplaced                     iam.Reason = "unplaced"                        // cannot be tied to a project (design section 3, step 4)
 	ReasonUnknownRequest               iam.Reason = "unknown_request"                 // a permission, product or kind of caller that the rules do not know
 	ReasonInconsistentFacts            iam.Reason = "inconsistent_facts"              // the project is not of the entity

@@ -79,6 +79,12 @@ func Sentence(r iam.Reason, n Names) string {
 		return "new service accounts of teams are switched off here: ask an organization admin for a service account of the organization"
 	case ReasonServiceAccountSelfManagement:
 		return who + " cannot change its own keys and settings: ask an admin of its team or of the organization"
+	case ReasonRestrictedOnlyToTeam:
+		return restricted(project) + " can only become a team project: make it one first, and open it then"
+	case ReasonPrivateProjects:
+		return team + " keeps its projects private, and " + project + " cannot be open or public: use team or restricted, or ask an admin of " + team + " to change its settings"
+	case ReasonPrivateProjectsEnforced:
+		return "the organization keeps the projects of all teams private, and " + project + " cannot be open or public: use team or restricted, or ask an organization admin"
 	case ReasonUnplaced:
 		return "the gateway cannot tell which project this request touches, and so refuses it: name the entity and project in it, or ask the operator about the setting `unplaced`"
 	case ReasonUnknownRequest:

@@ -100,7 +100,7 @@ func letters(f Facts, product Product) string {
 		letter     string
 		permission Permission
 	}{{"V", ProjectRead}, {"R", RunWrite}, {"P", ReportCreate}} {
-		if Decide(Request{x.permission, product}, f).Allowed() {
+		if Decide(Request{Permission: x.permission, Product: product}, f).Allowed() {
 			s += x.letter
 		}
 	}

@@ -19,7 +19,7 @@ var (
 		ProjectUpdate, ProjectDelete, ProjectSetVisibility, ProjectManageMembers,
 	}
 	entityPermissions = []Permission{
-		EntityRead, EntityWrite, ProjectCreate, TeamReadMembers, TeamManage, TeamCreateServiceAcc, TeamJoin,
+		EntityRead, EntityWrite, ProjectCreate, TeamReadMembers, TeamManage, TeamInvite, TeamCreateServiceAcc, TeamJoin,
 	}
 	otherPermissions = []Permission{
 		OrganizationRead, OrganizationManage, OrganizationProvision, TeamCreate,

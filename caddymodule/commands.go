@@ -31,6 +31,8 @@ Administers the directory of a running gateway, through Caddy's admin endpoint.
 	iam backup FILE                      copy the embedded store, while the gateway runs
 	iam migrate --from CONFIG --to CONFIG   move the store to another backend, while no gateway runs
 	iam user|team|project|service-account|role create|list|get|set|delete [NAME]
+	iam team set NAME --hidden|--private-projects|--members-invite|--auto-join on|off
+	iam organization get|set             what is decided for all teams
 	iam key create --owner NAME --name LABEL   prints the new key, alone, once
 	iam key list [--owner NAME]
 	iam key delete ID
@@ -87,12 +89,22 @@ var iamVerbs = []verb{
 
 	{noun: "team", name: "create", args: "NAME", short: "Add a team", options: []option{
 		{name: "add", usage: "a member, as USERNAME or USERNAME:ROLE", kind: listOption}}},
-	{noun: "team", name: "list", short: "List teams", columns: []string{"name", "members"}},
-	{noun: "team", name: "get", args: "NAME", short: "Show a team", columns: []string{"name", "members"}},
-	{noun: "team", name: "set", args: "NAME", short: "Change a team's members", options: []option{
+	{noun: "team", name: "list", short: "List teams", columns: teamColumns},
+	{noun: "team", name: "get", args: "NAME", short: "Show a team", columns: teamColumns},
+	{noun: "team", name: "set", args: "NAME", short: "Change a team's members and settings", options: []option{
 		{name: "add", usage: "a member, as USERNAME or USERNAME:ROLE", kind: listOption},
-		{name: "remove", usage: "a member's USERNAME", kind: listOption}}},
+		{name: "remove", usage: "a member's USERNAME", kind: listOption},
+		{name: "hidden", usage: "on: who is outside does not learn that the team exists"},
+		{name: "private-projects", usage: "on: no project becomes open or public; those that are stay"},
+		{name: "members-invite", usage: "on: members add members, not only admins"},
+		{name: "auto-join", usage: "on: people new in the organization become members"}}},
 	{noun: "team", name: "delete", args: "NAME", short: "Remove a team"},
+
+	{noun: "organization", name: "get", short: "Show what is decided for all teams", columns: organizationColumns},
+	{noun: "organization", name: "set", short: "Decide for all teams, whatever they have chosen: on, off, or unset to leave it to them", options: []option{
+		{name: "enforce-hidden", usage: "on, off or unset"},
+		{name: "enforce-private-projects", usage: "on, off or unset"},
+		{name: "enforce-members-invite", usage: "on, off or unset"}}},
 
 	{noun: "project", name: "create", args: "ENTITY/NAME", short: "Add a project", options: projectOptions},
 	{noun: "project", name: "list", args: "ENTITY", optional: true, short: "List projects", columns: projectColumns},
@@ -191,6 +203,8 @@ var (
 	issuerColumns         = []string{"url", "source", "preset", "audiences", "algorithms", "subject", "keys"}
 	sessionColumns        = []string{"id", "owner", "method", "created", "expires", "client", "user_agent"}
 	signingKeyColumns     = []string{"id", "algorithm", "state", "created", "signs_from", "ends"}
+	teamColumns           = []string{"name", "hidden", "private_projects", "members_invite", "auto_join", "members"}
+	organizationColumns   = []string{"name", "enforce_hidden", "enforce_private_projects", "enforce_members_invite"}
 	userColumns           = []string{"username", "email", "name", "role", "models_seat", "weave_seat", "billing_admin", "active", "teams", "accounts"}
 	projectColumns        = []string{"entity", "name", "visibility", "owner", "owner_state", "members"}
 	serviceAccountColumns = []string{"name", "team", "default_team", "issuer", "subject", "claims", "active"}
@@ -207,13 +221,21 @@ func buildIAM(root *cobra.Command) {
 	for _, v := range iamVerbs {
 		noun := nouns[v.noun]
 		if noun == nil {
-			noun = &cobra.Command{Use: v.noun, Short: "Administers " + strings.ReplaceAll(v.noun, "-", " ") + "s", RunE: helpOrUnknown}
+			noun = &cobra.Command{Use: v.noun, Short: "Administers " + plural(v.noun), RunE: helpOrUnknown}
 			nouns[v.noun] = noun
 			root.AddCommand(noun)
 		}
 		noun.AddCommand(v.command())
 	}
 	root.AddCommand(importCommand(), exportCommand(), backupCommand(), migrateCommand(), explainCommand(), doctorCommand())
+}
+
+// plural names a noun's things. There is one organization.
+func plural(noun string) string {
+	if noun == "organization" {
+		return "the organization"
+	}
+	return strings.ReplaceAll(noun, "-", " ") + "s"
 }
 
 // helpOrUnknown is what `iam` and its nouns do without one of their commands: cobra's own answer to an

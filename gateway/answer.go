@@ -88,7 +88,7 @@ func (x *exchange) keep(entity, project string) bool {
 	if entity == "" {
 		entity = x.listedEntity()
 	}
-	ok, err := x.mayView(entity, project)
+	ok, err := x.mayList(entity, project)
 	if err != nil && x.listError == nil {
 		x.listError = err
 	}
@@ -133,6 +133,10 @@ func (x *exchange) observe(options wandb.AnswerOptions) error {
 	if err == nil && len(learned) > 0 {
 		// Recorded before the client hears of it: what was acknowledged is not lost.
 		err = x.g.Directory.Learn(x.r.Context(), x.caller, learned)
+		if x.g.Shadow && iam.KindOf(err) == iam.KindInvalid {
+			// It is not to be so, which would have been refused: the record stays as it is.
+			x.event.Shadowed, x.event.Reason, err = true, iam.ReasonOf(err), nil
+		}
 	}
 	if err != nil {
 		clear(x.w.Header()) // they belong to the answer that is not given

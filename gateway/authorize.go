@@ -118,7 +118,9 @@ func (x *exchange) judge(a *wandb.Access) error {
 	if a.Creates && facts.Project == nil {
 		permission = authz.ProjectCreate
 	}
-	decision := authz.Decide(authz.Request{Permission: permission, Product: a.Product}, facts)
+	decision := authz.Decide(authz.Request{
+		Permission: permission, Product: a.Product, Visibility: a.Visibility, SetsVisibility: a.SetsVisibility,
+	}, facts)
 	if a.Redactable && !decision.Allowed() {
 		x.withheld = append(x.withheld, *a) // the answer goes out without it
 		return nil
@@ -216,14 +218,13 @@ func (x *exchange) lookUp(entity, project string) (authz.Facts, error) {
 	return facts, nil
 }
 
-// mayView reports whether the caller may view a project, for lists from which the others are
-// dropped.
-func (x *exchange) mayView(entity, project string) (bool, error) {
+// mayList reports whether a list may show the caller a project; the others are dropped from it.
+func (x *exchange) mayList(entity, project string) (bool, error) {
 	facts, err := x.lookUp(entity, project)
 	if err != nil {
 		return false, err
 	}
-	return authz.Decide(authz.Request{Permission: authz.ProjectRead}, facts).Allowed(), nil
+	return authz.Listed(facts), nil
 }
 
 // deny refuses, or only reports in shadow. What the gateway's own record would be changed by, or tell, is

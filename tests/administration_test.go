@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 var updateWire = flag.Bool("update", false, "write what the tests see into their golden files")
@@ -262,7 +263,7 @@ func TestAdministrationRefused(t *testing.T) {
 		"an id that names nobody":              {malloryKey, uninvite(nodeID("Member:team_1:user:"), "hostile"), 200, "invalid"},
 		"an id by number":                      {malloryKey, document(`mutation{deleteInvite(input:{id:17,entityName:"hostile"}){success}}`), 200, "invalid"},
 		"no team beside the id":                {malloryKey, document(`mutation{deleteInvite(input:{id:` + quoted(own) + `}){success}}`), 200, "invalid"},
-		"a personal entity":                    {malloryKey, invite(`entityName:"mallory",username:"victor"`), 200, "invalid"},
+		"a personal entity":                    {malloryKey, invite(`entityName:"mallory",username:"victor"`), 403, "not_a_team"},
 		"both a name and an address":           {malloryKey, invite(`entityName:"hostile",username:"victor",email:"alice@acme.test"`), 200, "invalid"},
 		"neither a name nor an address":        {malloryKey, invite(`entityName:"hostile"`), 200, "invalid"},
 		"an invitation by nobody":              {"", invite(`entityName:"hostile",username:"victor"`), 401, "no_credential"},
@@ -530,6 +531,7 @@ func TestAdministrationAudit(t *testing.T) {
 		a.graphQL(aliceKey, docProject, given{"input": given{"name": "made", "entityName": "vision", "access": access}}, nil)
 	}
 
+	a.await("the log of all changes", 30*time.Second, func() bool { return strings.Count(a.logs.String(), `"msg":"directory changed"`) >= 11 })
 	var got []string
 	for line := range strings.Lines(a.logs.String()) {
 		var e struct {

@@ -78,6 +78,8 @@ func (a *Accounts) entity(ctx context.Context, q question) (any, error) {
 		switch f.Name {
 		case "readOnly":
 			return !authz.Decide(authz.Request{Permission: authz.EntityWrite}, facts).Allowed()
+		case "privateOnly":
+			return facts.TeamSettings().PrivateProjects
 		case "isTeam":
 			return isTeam
 		case "entityType":

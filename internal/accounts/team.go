@@ -39,8 +39,17 @@ func (a *Accounts) createTeam(ctx context.Context, q question) (any, error) {
 		return nil, err
 	}
 	q.report(a, Event{Action: ActionTeamCreated, Team: c.After.Name, After: madeTeam{c.After, []directory.TeamMember{first}}})
+	o, err := a.Directory.OrganizationSettings(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return payload(q, "entity", func(fields []wandb.Field) any {
-		return wandb.Select(fields, func(f wandb.Field) any { return entityField(iam.TeamRef{ID: c.After.ID, Name: name}, f.Name) })
+		return wandb.Select(fields, func(f wandb.Field) any {
+			if f.Name == "privateOnly" {
+				return o.Enforced.Over(c.After.Settings).PrivateProjects
+			}
+			return entityField(iam.TeamRef{ID: c.After.ID, Name: name}, f.Name)
+		})
 	}), nil
 }
 

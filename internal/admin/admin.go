@@ -68,7 +68,16 @@ type request struct {
 	Before    *string  `json:"before"`
 	Unbind    *string  `json:"unbind"`
 
-	User  *string `json:"user"`
+	User *string `json:"user"`
+	// Settings of a team are on or off, what the organization enforces on, off or unset.
+	Hidden                 *string `json:"hidden"`
+	PrivateProjects        *string `json:"private_projects"`
+	MembersInvite          *string `json:"members_invite"`
+	AutoJoin               *string `json:"auto_join"`
+	EnforceHidden          *string `json:"enforce_hidden"`
+	EnforcePrivateProjects *string `json:"enforce_private_projects"`
+	EnforceMembersInvite   *string `json:"enforce_members_invite"`
+
 	Value *string `json:"value"` // a secret: it is in no answer and in no error
 }
 
@@ -92,6 +101,9 @@ var calls = map[string]func(*Service, context.Context, request) (any, error){
 	"team/get":    (*Service).listTeams,
 	"team/set":    (*Service).setTeam,
 	"team/delete": (*Service).deleteTeam,
+
+	"organization/get": (*Service).getOrganization,
+	"organization/set": (*Service).setOrganization,
 
 	"project/create": (*Service).createProject,
 	"project/list":   (*Service).listProjects,
@@ -148,7 +160,7 @@ func (s *Service) Call(ctx context.Context, noun, verb string, body []byte) (any
 	if err := decode(body, &r); err != nil {
 		return nil, err
 	}
-	if verb == "get" && r.Target == "" {
+	if verb == "get" && r.Target == "" && noun != "organization" {
 		return nil, iam.Invalidf("iam %s get needs a name", noun)
 	}
 	return call(s, ctx, r)

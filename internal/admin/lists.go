@@ -32,7 +32,7 @@ func (s *Service) lists(ctx context.Context) (map[string][]row, error) {
 	}
 	lists := make(map[string][]row)
 	for name, raw := range members {
-		if name == "organization" {
+		if name == "organization" || name == "enforced" {
 			continue
 		}
 		var list []row

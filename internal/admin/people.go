@@ -101,7 +101,11 @@ func (s *Service) setTeam(ctx context.Context, r request) (any, error) {
 			return nil, err
 		}
 	}
-	if _, err := s.directory.UpdateMembers(ctx, id, added, removed); err != nil {
+	settings, err := teamSettings(r)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.directory.SetTeam(ctx, id, directory.TeamChange{Settings: settings, Set: added, Remove: removed}); err != nil {
 		return nil, err
 	}
 	return done("team %s changed", r.Target)

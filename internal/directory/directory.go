@@ -19,6 +19,8 @@
 //	upstream_key/<team or user id>        the owner's key of the W&B server, as package vault sealed it
 //	handover/<principal>/<team id>/<id>   a new service account's key, sealed, for who made it (handover.go)
 //	group/<team id>                       what provisioning calls the team, and when its members changed
+//	organization                          iam.OrganizationSettings
+//	auto_join                             the teams that newcomers are made members of
 //	roles                                 every custom role
 //	admins                                the active admins; the guard of ORG-9
 //

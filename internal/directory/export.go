@@ -19,6 +19,7 @@ import (
 type (
 	exportFile struct {
 		Organization    string                   `json:"organization"`
+		Enforced        exportedEnforced         `json:"enforced"`
 		Users           []exportedUser           `json:"users"`
 		Teams           []exportedTeam           `json:"teams"`
 		Projects        []exportedProject        `json:"projects"`
@@ -40,10 +41,19 @@ type (
 		FamilyName   string               `json:"family_name,omitempty"`
 		ExternalID   string               `json:"external_id,omitempty"`
 	}
+	exportedEnforced struct {
+		Hidden          iam.Switch `json:"hidden"`
+		PrivateProjects iam.Switch `json:"private_projects"`
+		MembersInvite   iam.Switch `json:"members_invite"`
+	}
 	exportedTeam struct {
-		Name       string               `json:"name"`
-		ExternalID string               `json:"external_id,omitempty"`
-		Members    []exportedTeamMember `json:"members"`
+		Name            string               `json:"name"`
+		ExternalID      string               `json:"external_id,omitempty"`
+		Hidden          bool                 `json:"hidden"`
+		PrivateProjects bool                 `json:"private_projects"`
+		MembersInvite   bool                 `json:"members_invite"`
+		AutoJoin        bool                 `json:"auto_join"`
+		Members         []exportedTeamMember `json:"members"`
 	}
 	exportedTeamMember struct {
 		User string   `json:"user"`
@@ -145,6 +155,11 @@ func (d *Directory) exported(ctx context.Context) (*exportFile, error) {
 		file: exportFile{Organization: d.organization, Users: []exportedUser{}, Teams: []exportedTeam{}, Projects: []exportedProject{},
 			ServiceAccounts: []exportedServiceAccount{}, CustomRoles: []exportedRole{}, APIKeys: []exportedKey{}},
 	}
+	settings, err := d.OrganizationSettings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e.file.Enforced = exportedEnforced(settings.Enforced)
 	roles, err := d.Roles(ctx)
 	if err != nil {
 		return nil, err
@@ -181,7 +196,11 @@ func (e *exporter) roles(roles []iam.CustomRole) {
 
 func (e *exporter) team(g *Group) {
 	e.entities[g.ID.Entity()] = g.Name
-	e.teams[g.ID] = &exportedTeam{Name: g.Name, ExternalID: g.ExternalID, Members: []exportedTeamMember{}}
+	e.teams[g.ID] = &exportedTeam{
+		Name: g.Name, ExternalID: g.ExternalID, Members: []exportedTeamMember{},
+		Hidden: g.Settings.Hidden, PrivateProjects: g.Settings.PrivateProjects,
+		MembersInvite: g.Settings.MembersInvite, AutoJoin: g.Settings.AutoJoin,
+	}
 }
 
 func (e *exporter) user(u *iam.User) error {

@@ -57,6 +57,7 @@ func (d *Directory) readFacts(ctx context.Context, v *hotcache.View, p *iam.Prin
 		return f, err
 	}
 	f.Entity, f.Project, f.Roles = t.entity, t.project, t.roles
+	f.Team, f.Enforced = t.team, t.enforced
 	return f, nil
 }
 
@@ -66,6 +67,9 @@ type target struct {
 	entity  *iam.Entity
 	project *iam.Project
 	roles   map[iam.Role]*iam.CustomRole
+	// team is what is chosen for entity, if it is a team, and enforced what the organization decides.
+	team     iam.TeamSettings
+	enforced iam.EnforcedSettings
 }
 
 // readTarget finds what names stand for. Names that can name nothing are not looked up, so they
@@ -129,6 +133,9 @@ func (d *Directory) buildTarget(ctx context.Context, v *hotcache.View, entity, p
 		return t, nil
 	}
 	t.entity = &iam.Entity{ID: e.ID, Name: e.Name}
+	if err := d.readSettings(ctx, v, t); err != nil {
+		return nil, err
+	}
 	if project == "" {
 		return t, nil
 	}
@@ -137,4 +144,28 @@ func (d *Directory) buildTarget(ctx context.Context, v *hotcache.View, entity, p
 		t.project, err = d.readLike(ctx, v, e.ID, project)
 	}
 	return t, err
+}
+
+// readSettings finds what is chosen for the team that t is about, and by the organization.
+func (d *Directory) readSettings(ctx context.Context, v *hotcache.View, t *target) error {
+	id, ok := t.entity.ID.Team()
+	if !ok {
+		return nil
+	}
+	team, err := d.readTeam(ctx, v, id)
+	if err != nil {
+		return err
+	}
+	if team != nil { // else deleted between the two reads; the view will not be valid
+		t.team = team.Settings
+	}
+	o, err := hotcache.Read(ctx, v, d.names.organization, decode[iam.OrganizationSettings])
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	t.enforced = o.Enforced
+	return nil
 }

@@ -39,7 +39,7 @@ type ImportResult struct {
 
 // ImportedRow is one thing that an import changed.
 type ImportedRow struct {
-	Kind   string // user, team, project, service_account, custom_role or api_key
+	Kind   string // user, team, project, service_account, custom_role, api_key or organization
 	Name   string // a project's is entity/name, a key's its id
 	Effect string // created, updated or deleted
 }
@@ -111,8 +111,9 @@ type importer struct {
 	bad   map[string]bool
 	// have are the lists that the file has.
 	have map[string]bool
-	// users wait for the teams, one of which may be their default.
+	// users wait for the teams, one of which may be their default, and what teams are set to for the projects.
 	users []importedUser
+	teams []importedTeam
 }
 
 func newImporter(tx *transaction, o ImportOptions) *importer {
@@ -125,6 +126,10 @@ func (im *importer) file(document value) error {
 	top := &row{value: document}
 	if name := top.text("organization"); name != nil && *name != im.tx.d.organization {
 		im.faults = append(im.faults, fmt.Sprintf("organization: the file is of %q, this gateway serves %s", untrusted.Clip(*name), im.tx.d.organization))
+	}
+	enforced, err := im.enforced(top)
+	if err != nil {
+		return err
 	}
 	for _, step := range []struct {
 		list  string
@@ -142,6 +147,12 @@ func (im *importer) file(document value) error {
 		}
 	}
 	if err := im.settleUsers(); err != nil {
+		return err
+	}
+	if err := im.settleTeams(); err != nil {
+		return err
+	}
+	if err := im.settleEnforced(enforced); err != nil {
 		return err
 	}
 	top.unknown()

@@ -136,6 +136,10 @@ func (im *importer) team(r *row) error {
 		r.within("members", i, m)
 	})
 	externalID := r.text("external_id")
+	settings := TeamSettingsChange{
+		Hidden: r.truth("hidden"), PrivateProjects: r.truth("private_projects"),
+		MembersInvite: r.truth("members_invite"), AutoJoin: r.truth("auto_join"),
+	}
 	if err := im.begin(r, "team", name, iam.FoldName(name)); err != nil {
 		return err
 	}
@@ -151,6 +155,11 @@ func (im *importer) team(r *row) error {
 			return err
 		}
 		id = t.ID
+	}
+	if off := settings.PrivateProjects; off != nil && !*off { // the file's projects may be opened
+		if _, err := im.tx.setTeamSettings(id, TeamSettingsChange{PrivateProjects: off}); err != nil {
+			return err
+		}
 	}
 	if externalID != nil {
 		if err := im.tx.setGroup(id, func(g *groupRecord) { g.ExternalID = *externalID }); err != nil {
@@ -182,8 +191,79 @@ func (im *importer) team(r *row) error {
 			return err
 		}
 	}
-	im.count("team", name, created, im.tx.changes != before)
+	im.teams = append(im.teams, importedTeam{r, id, created, im.tx.changes != before, settings})
 	return nil
+}
+
+// importedTeam is a row of teams whose settings are not set yet.
+type importedTeam struct {
+	row              *row
+	id               iam.TeamID
+	created, changed bool
+	settings         TeamSettingsChange
+}
+
+// settleTeams sets what teams are set to after everything else: a file that was exported holds projects that were
+// opened before its team kept them private, and people who joined it before newcomers did so.
+func (im *importer) settleTeams() error {
+	for _, t := range im.teams {
+		before := im.tx.changes
+		_, err := im.tx.setTeamSettings(t.id, t.settings)
+		if err := im.judge(t.row, err); err != nil {
+			return err
+		}
+		im.count("team", t.row.name, t.created, t.changed || im.tx.changes != before)
+	}
+	return nil
+}
+
+// enforced reads what the organization decides for all teams, and leaves to the teams what it is to decide in another way:
+// that is set last, as with teams.
+func (im *importer) enforced(top *row) (OrganizationChange, error) {
+	v, ok := top.ask("enforced", anObject)
+	if !ok {
+		return OrganizationChange{}, nil
+	}
+	r := &row{value: *v, label: "enforced"}
+	to := OrganizationChange{
+		EnforceHidden:          parsed(r, "hidden", iam.ParseSwitch),
+		EnforcePrivateProjects: parsed(r, "private_projects", iam.ParseSwitch),
+		EnforceMembersInvite:   parsed(r, "members_invite", iam.ParseSwitch),
+	}
+	r.unknown()
+	if err := im.judge(r, nil); err != nil {
+		return to, err
+	}
+	is, err := im.tx.organizationSettings()
+	if err != nil {
+		return to, err
+	}
+	lifted := OrganizationChange{
+		lifts(is.Enforced.Hidden, to.EnforceHidden),
+		lifts(is.Enforced.PrivateProjects, to.EnforcePrivateProjects),
+		lifts(is.Enforced.MembersInvite, to.EnforceMembersInvite),
+	}
+	after, err := im.tx.setOrganization(to)
+	if err == nil && after != is {
+		im.count("organization", im.tx.d.organization, false, true)
+	}
+	if err == nil {
+		_, err = im.tx.setOrganization(lifted)
+	}
+	return to, err
+}
+
+// lifts returns the position in which a switch lets everything pass that it will let pass later; nil if it stays.
+func lifts(is iam.Switch, to *iam.Switch) *iam.Switch {
+	if to == nil || *to == is {
+		return nil
+	}
+	return new(iam.Switch)
+}
+
+func (im *importer) settleEnforced(to OrganizationChange) error {
+	_, err := im.tx.setOrganization(to)
+	return err
 }
 
 // setMember makes somebody a member; a row without a role leaves the role of who is there.

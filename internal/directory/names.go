@@ -17,6 +17,8 @@ type names struct {
 	entity string
 	roles  string
 	admins string
+	// organization holds what is chosen for all teams, and autoJoin which of them newcomers join.
+	organization, autoJoin string
 	// upstream stands before an owner's id: "<space>/upstream_key/".
 	upstream string
 	// handoverAll stands before all keys that wait for whoever made them.
@@ -40,11 +42,15 @@ func newNames(space, organization string, settings authz.Settings) names {
 		principal += "impersonal/"
 	}
 	return names{
-		space:    space,
-		key:      space + "key/",
-		entity:   space + "entity/",
-		roles:    space + "roles",
-		admins:   space + "admins",
+		space:  space,
+		key:    space + "key/",
+		entity: space + "entity/",
+		roles:  space + "roles",
+		admins: space + "admins",
+
+		organization: space + "organization",
+		autoJoin:     space + "auto_join",
+
 		upstream: space + "upstream_key/",
 
 		handoverAll: space + "handover/",

@@ -19,9 +19,16 @@ func (tx *transaction) newcomer(s *SignIn, account iam.Binding, done *SignedIn) 
 	if err != nil {
 		return nil, err
 	}
-	u, err := tx.createUser(NewUser{Username: username, Email: s.Email, Name: fullName(s.Name), AdminIfFirst: true})
+	u, err := tx.createUser(NewUser{Username: username, Email: s.Email, Name: fullName(s.Name), AdminIfFirst: true,
+		OwnTeams: s.GroupSync && s.GroupsKnown, // of whom groups are the full truth (ENV-20)
+	})
 	if err != nil {
 		return nil, err
+	}
+	for _, m := range u.Teams {
+		if err := tx.tellTeams([]Change[Membership]{{After: &Membership{m.Team, u.ID, m.Role}}}, done); err != nil {
+			return nil, err
+		}
 	}
 	u.Bindings = []iam.Binding{account}
 	done.Created, done.Bound = true, true
@@ -133,7 +140,7 @@ func (tx *transaction) joinDomain(id iam.UserID, domain Domain, done *SignedIn) 
 		if err != nil {
 			return err
 		}
-		if team.ID != "" {
+		if team.ID != "" && !slices.Contains(done.Joined, team) {
 			if _, err := tx.setMember(team.ID, id, iam.RoleMember); err != nil {
 				return err
 			}
@@ -145,7 +152,14 @@ func (tx *transaction) joinDomain(id iam.UserID, domain Domain, done *SignedIn) 
 		if err != nil {
 			return err
 		}
-		if team.ID != "" && !slices.Contains(done.Joined, team) && !slices.Contains(done.Offered, team) {
+		if team.ID == "" || slices.Contains(done.Joined, team) || slices.Contains(done.Offered, team) {
+			continue
+		}
+		hidden, err := tx.hidden(team.ID)
+		if err != nil {
+			return err
+		}
+		if !hidden { // which nobody outside is to hear of
 			done.Offered = append(done.Offered, team)
 		}
 	}

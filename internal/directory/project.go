@@ -93,7 +93,8 @@ func (d *Directory) Projects(ctx context.Context, entity iam.EntityID, f func(*i
 	return each(ctx, d, prefix, f)
 }
 
-// SetVisibility opens or closes a project. A Restricted project can only become Team (VIS-11).
+// SetVisibility opens or closes a project. A Restricted project can only become Team (VIS-11), and where projects
+// are private none becomes Open or Public (VIS-14); the reasons are those of authz.VisibilityReason.
 // Project roles end when the project becomes Open or Public (PROLE-1).
 func (d *Directory) SetVisibility(ctx context.Context, id iam.ProjectID, v iam.Visibility) error {
 	_, err := d.SetProject(ctx, id, ProjectChange{Visibility: &v})
@@ -174,10 +175,10 @@ func (tx *transaction) createProject(n NewProject) (*iam.Project, error) {
 	if !iam.ValidProjectName(n.Name) {
 		return nil, invalidProjectName(n.Name)
 	}
-	if n.Visibility > iam.VisibilityOpen {
-		return nil, invalidVisibility(n.Visibility)
-	}
 	if err := tx.standingEntity(n.Entity); err != nil {
+		return nil, err
+	}
+	if err := tx.checkVisibility(n.Entity, n.Name, nil, n.Visibility); err != nil {
 		return nil, err
 	}
 	was, err := load[iam.Project](tx, tx.d.names.project(n.Entity, n.Name))
@@ -244,7 +245,7 @@ func (tx *transaction) setProject(p *iam.Project, c ProjectChange) error {
 		p.Owner = *c.Owner
 	}
 	if c.Visibility != nil {
-		if err := setVisibility(p, *c.Visibility); err != nil {
+		if err := tx.setVisibility(p, *c.Visibility); err != nil {
 			return err
 		}
 	}
@@ -264,15 +265,9 @@ func (tx *transaction) setProject(p *iam.Project, c ProjectChange) error {
 	return tx.setProjectMembers(p, members)
 }
 
-func setVisibility(p *iam.Project, v iam.Visibility) error {
-	switch {
-	case v > iam.VisibilityOpen:
-		return invalidVisibility(v)
-	case v == p.Visibility:
-		return nil
-	case p.Visibility == iam.VisibilityRestricted && v != iam.VisibilityTeam:
-		return &iam.Error{Kind: iam.KindInvalid, Reason: "restricted_only_to_team",
-			Message: "the restricted project " + p.Name + " can only become a team project: make it one first, then " + v.String()}
+func (tx *transaction) setVisibility(p *iam.Project, v iam.Visibility) error {
+	if err := tx.checkVisibility(p.Entity, p.Name, p, v); err != nil {
+		return err
 	}
 	p.Visibility = v
 	if !hasProjectRoles(v) {

@@ -176,6 +176,11 @@ func (tx *transaction) deleteTeam(id iam.TeamID) error {
 			return err
 		}
 	}
+	if t.Settings.AutoJoin {
+		if err := tx.listAutoJoin(id, false); err != nil {
+			return err
+		}
+	}
 	if err := tx.delete(tx.d.names.upstreamKey(id.Entity())); err != nil {
 		return err
 	}

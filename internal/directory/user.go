@@ -38,6 +38,8 @@ type NewUser struct {
 	// AdminIfFirst makes the person an organization admin when the directory has no users yet
 	// (ORG-1): whoever signs in first can administer.
 	AdminIfFirst bool
+	// OwnTeams says that the person's teams come from elsewhere, so that they join none automatically.
+	OwnTeams bool
 }
 
 // UserChange is what to change about a person; nil leaves it.
@@ -57,7 +59,7 @@ type UserChange struct {
 	TeamRoles map[iam.TeamID]iam.Role
 }
 
-// CreateUser adds a person. A user name or e-mail address that is taken is iam.KindConflict.
+// CreateUser adds a person, who becomes a member of the teams that newcomers join (TEAM-12). A user name or e-mail address that is taken is iam.KindConflict.
 func (d *Directory) CreateUser(ctx context.Context, n NewUser) (Change[iam.User], error) {
 	var c Change[iam.User]
 	err := d.change(ctx, func(tx *transaction) (err error) {
@@ -179,6 +181,11 @@ func (tx *transaction) createUser(n NewUser) (*iam.User, error) {
 	}
 	if err := tx.indexExternalID(u.ID, "", u.ExternalID); err != nil {
 		return nil, err
+	}
+	if !n.OwnTeams {
+		if err := tx.joinAutomatically(u); err != nil {
+			return nil, err
+		}
 	}
 	return u, tx.putUser(u)
 }

@@ -118,6 +118,10 @@ func (l *Local) Run(ctx context.Context, report func(error)) {
 // the caller who made it; its visibility is what the request asked for, else Team, the server's
 // default (sdk-wire 4.5). Of a project that is known the record itself is the truth: only a request
 // that set the visibility changes it.
+//
+// What it may be was judged before the server was asked. If somebody closed the project meanwhile, or the
+// projects of its team, the record stays as closed as they want it, and the error tells the caller: what the
+// server has stored counts for nobody who comes through the gateway.
 func (l *Local) Learn(ctx context.Context, who gateway.Caller, learned []wandb.Learned) error {
 	for _, fact := range learned {
 		switch fact := fact.(type) {
@@ -152,15 +156,7 @@ func (l *Local) learnProject(ctx context.Context, who gateway.Caller, fact wandb
 		if who.Principal != nil { // shadow lets strangers pass
 			n.Owner = who.Principal.Ref
 		}
-		created, err := l.directory.RecordProject(ctx, n)
-		if !created || err != nil {
-			return err
-		}
-		made, err := l.directory.Facts(ctx, who.Principal, fact.Entity, fact.Project)
-		if err == nil && made.Project != nil {
-			l.tell(ProjectChange{Who: who.Principal, Entity: known.Entity.Name, After: made.Project})
-		}
-		return err
+		return l.recordProject(ctx, who, known.Entity.Name, n)
 	}
 	if !fact.Requested || known.Project.Visibility == visibility {
 		return nil
@@ -170,6 +166,30 @@ func (l *Local) learnProject(ctx context.Context, who gateway.Caller, fact wandb
 		l.tell(ProjectChange{Who: who.Principal, Entity: known.Entity.Name, Before: c.Before, After: c.After})
 	}
 	return err
+}
+
+// recordProject records a project that the server has made. One that is not to be as open as it was made is
+// recorded all the same, for its own team: a project without a record would have no owner and no list.
+func (l *Local) recordProject(ctx context.Context, who gateway.Caller, entity string, n directory.NewProject) error {
+	created, refused := l.directory.RecordProject(ctx, n)
+	if iam.KindOf(refused) == iam.KindInvalid && n.Visibility > iam.VisibilityTeam {
+		n.Visibility = iam.VisibilityTeam
+		var err error
+		if created, err = l.directory.RecordProject(ctx, n); err != nil {
+			return err
+		}
+	}
+	if !created {
+		return refused
+	}
+	made, err := l.directory.Facts(ctx, who.Principal, entity, n.Name)
+	if err != nil {
+		return err
+	}
+	if made.Project != nil {
+		l.tell(ProjectChange{Who: who.Principal, Entity: entity, After: made.Project})
+	}
+	return refused
 }
 
 func (l *Local) tell(c ProjectChange) {

@@ -120,9 +120,10 @@ type Organization struct {
 
 // Team is a part of the organization that owns projects.
 type Team struct {
-	ID      TeamID    `json:"id"`
-	Name    string    `json:"name"`
-	Created time.Time `json:"created"`
+	ID       TeamID       `json:"id"`
+	Name     string       `json:"name"`
+	Settings TeamSettings `json:"settings,omitzero"`
+	Created  time.Time    `json:"created"`
 }
 
 // Project is a named collection of runs and artifacts inside a team or a personal entity.

@@ -16,7 +16,11 @@ func (s *Service) addUser(q *request, n directory.NewUser) (directory.Person, er
 		return directory.Person{}, err
 	}
 	s.report(q, "user:create", string(c.After.ID), nil, c.After)
-	return directory.Person{User: c.After}, nil
+	people, err := s.Directory.NameTeams(q.ctx(), []*iam.User{c.After}) // they may have joined some (TEAM-12)
+	if err != nil {
+		return directory.Person{}, err
+	}
+	return people[0], nil
 }
 
 // editUser makes of a person what f says their resource is to become.

@@ -5,7 +5,10 @@
 // entity/project.
 package wandb
 
-import "github.com/wandb-gateway/wandb-gateway/authz"
+import (
+	"github.com/wandb-gateway/wandb-gateway/authz"
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+)
 
 // ResourceKind says what a Resource names.
 type ResourceKind uint8
@@ -64,6 +67,10 @@ type Access struct {
 	// Creates is true when the request makes the project if it is not there (upsertBucket,
 	// upsertModel): then ProjectCreate is needed in place of Permission.
 	Creates bool
+	// Visibility is what the request wants the project to have, if SetsVisibility. A word for it that is not known is
+	// Restricted (design section 8).
+	Visibility     iam.Visibility
+	SetsVisibility bool
 	// Filtered is true for a list of projects from which the gateway drops, in the answer, what
 	// the caller may not see.
 	Filtered bool

@@ -287,6 +287,14 @@ func (c *Call) need(r *resolved, i int) error {
 	}
 	before := len(r.accesses)
 	template := Access{Permission: n.claim.permission, Filtered: n.claim.filtered, Crossing: n.crossing, Redactable: n.redactable}
+	if err := c.wish(n, n.claim.access, &template); err != nil {
+		return err
+	}
+	if n.claim.administered {
+		if err := c.administers(n, &template); err != nil {
+			return err
+		}
+	}
 	switch n.claim.kind {
 	case claimProject, claimID:
 		if err := c.things(r, i, n, template); err != nil {
@@ -341,6 +349,68 @@ func (c *Call) need(r *resolved, i int) error {
 		c.emit(r, i, Access{Permission: unplacedPermission(c.op.mutation)})
 	}
 	return nil
+}
+
+// wish reads which visibility the project is to have. It must be a string, as everywhere: what one server takes for a
+// word and another does not is not recorded as what was judged.
+func (c *Call) wish(n *need, path string, a *Access) error {
+	if path == "" {
+		return nil
+	}
+	value, err := c.at(n.at.args, argument{}, path)
+	if err != nil {
+		return err
+	}
+	word, given, err := value.text(path, false)
+	a.Visibility, a.SetsVisibility = iam.VisibilityFromAccess(word), given
+	return err
+}
+
+// administers changes an access to what administration alone needs, if the request sets visibility or owner and
+// nothing else, and reads nothing of the project but what it is called: admins who are not in a project administer
+// it all the same, and see nothing of what is in it (design section 6).
+func (c *Call) administers(n *need, a *Access) error {
+	in, err := c.at(n.at.args, argument{}, "input")
+	if err != nil {
+		return err
+	}
+	if c.givesMore(in, []string{"entityName", "name", "id", "access", "owner"}) || !onlyNames(n.at.fields) {
+		return nil
+	}
+	switch {
+	case c.gives(in, "access"):
+		a.Permission = authz.ProjectSetVisibility
+		return c.wish(n, "input.access", a)
+	case c.gives(in, "owner"):
+		a.Permission = authz.ProjectManageMembers
+	}
+	return nil
+}
+
+// gives reports whether an input object has a member that is not null.
+func (c *Call) gives(a argument, name string) bool {
+	m, err := c.member(a, name)
+	return err == nil && !m.null()
+}
+
+// onlyNames reports whether what upsertModel answers is asked for nothing but names and visibility.
+func onlyNames(payload []*node) bool {
+	for _, f := range payload {
+		switch f.name {
+		case "__typename", "inserted", "clientMutationId":
+		case "project", "model":
+			for _, g := range f.fields {
+				switch g.name {
+				case "__typename", "id", "internalId", "name", "entityName", "access":
+				default:
+					return false
+				}
+			}
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 func unplacedPermission(mutation bool) authz.Permission {
@@ -503,6 +573,7 @@ func (c *Call) byID(r *resolved, i int, k claim, v claimed, template Access) (na
 	if entity, project, run, err := ParseRunID(v.id); err == nil {
 		// The id of a run where another is due: judged as what it says, and as what it is taken for.
 		run := Access{Permission: template.Permission, Crossing: template.Crossing,
+			Visibility: template.Visibility, SetsVisibility: template.SetsVisibility,
 			Resource: Resource{Kind: ResourceProject, Entity: entity, Project: project, Run: run}}
 		c.emit(r, i, run)
 	}

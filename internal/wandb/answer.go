@@ -420,12 +420,12 @@ func (a *answer) upserted(n *node, value span) {
 			p.Inserted = n.name == "upsertModel" && string(raw) == "true"
 		}
 	}
-	if asked := a.call.placeOf(n); p.Entity == "" || p.Project == "" {
+	if asked := a.placed(a.call.placeOf(n)); p.Entity == "" || p.Project == "" {
 		p.Entity, p.Project = asked.Entity, asked.Project
 	}
 	if access, err := a.call.at(n.args, argument{}, "input.access"); err == nil {
-		if asked, _, err := access.text("access", false); err == nil && asked != "" {
-			p.Access, p.Requested = asked, true
+		if asked, given, err := access.text("access", false); err == nil && given {
+			p.Access, p.Requested = asked, true // what was judged, whatever the server made of it
 		}
 	}
 	if p.Entity != "" && p.Project != "" {

@@ -222,6 +222,10 @@ func TestAnswerLearns(t *testing.T) {
 		{"project", `mutation{upsertModel(input:{entityName:"vision",name:"detector",access:"PRIVATE"}){p:project{id n:name entityName a:access} i:inserted}}`,
 			`{"data":{"upsertModel":{"p":{"id":"P","n":"Detector","entityName":"vision","a":"USER_READ"},"i":true}}}`,
 			[]Learned{ProjectUpserted{Entity: "vision", Project: "Detector", Access: "PRIVATE", Requested: true, Inserted: true}, placed(IDProject, "P")}},
+		{"project by an id that was placed", `mutation{upsertModel(input:{id:"Z",access:"RESTRICTED"}){inserted}}`, `{"data":{"upsertModel":{"inserted":false}}}`,
+			[]Learned{ProjectUpserted{Entity: "vision", Project: "detector", Access: "RESTRICTED", Requested: true}}},
+		{"a word that says nothing", `mutation{upsertModel(input:{entityName:"vision",name:"detector",access:""}){project{access}}}`, `{"data":{"upsertModel":{"project":{"access":"USER_WRITE"}}}}`,
+			[]Learned{ProjectUpserted{Entity: "vision", Project: "detector", Access: "", Requested: true}}},
 		{"project without names", `mutation{upsertModel(input:{entityName:"vision",name:"detector"}){inserted}}`, `{"data":{"upsertModel":{"inserted":false}}}`,
 			[]Learned{ProjectUpserted{Entity: "vision", Project: "detector"}}},
 		{"artifact", `mutation{createArtifact(input:{entityName:"vision",projectName:"detector"}){artifact{i:id artifactSequence{id latestArtifact{id}}}}}`,
@@ -248,7 +252,10 @@ func TestAnswerLearns(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := readCall(t, tt.query, vars{"e": "vision", "p": "detector", "n": "r1"})
-			got, learned := answer1(t, c, tt.upstream, AnswerOptions{Learn: true, Placed: []Resource{{Kind: ResourceProject, IDType: IDRunQueue, ID: "Q", Entity: "vision", Project: "detector"}}})
+			got, learned := answer1(t, c, tt.upstream, AnswerOptions{Learn: true, Placed: []Resource{
+				{Kind: ResourceProject, IDType: IDRunQueue, ID: "Q", Entity: "vision", Project: "detector"},
+				{Kind: ResourceProject, IDType: IDProject, ID: "Z", Entity: "vision", Project: "detector"},
+			}})
 			if got != tt.upstream {
 				t.Errorf("learning changed the answer to %s", got)
 			}

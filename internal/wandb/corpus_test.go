@@ -166,6 +166,15 @@ func claimText(c claim) string {
 	if c.when != "" {
 		fmt.Fprintf(&b, " if `%s` is given", c.when)
 	}
+	if c.unlessFalse != "" {
+		fmt.Fprintf(&b, " if `%s` is not false", c.unlessFalse)
+	}
+	if c.administered {
+		b.WriteString(" unless it only sets `input.access` or `input.owner` and reads names")
+	}
+	if c.access != "" {
+		b.WriteString(", to what `" + c.access + "` says")
+	}
 	if c.creates {
 		b.WriteString(", or `project:create`")
 	}

@@ -67,6 +67,9 @@ func show(a Access) string {
 	case ResourceServer:
 		b.WriteString(" server")
 	}
+	if a.SetsVisibility {
+		fmt.Fprintf(&b, " to %s", a.Visibility)
+	}
 	for _, flag := range []struct {
 		on   bool
 		name string
@@ -164,7 +167,35 @@ func TestAccesses(t *testing.T) {
 		{"upsertModel changes what nobody here knows", `mutation($i:I!){upsertModel(input:$i){inserted}}`,
 			vars{"i": vars{"entityName": "vision", "name": "new", "novel": false}}, "run:write vision/new +creates\nproject:update vision/new +creates"},
 		{"visibility", `mutation($i:I!){upsertModel(input:$i){inserted}}`, vars{"i": vars{"entityName": "vision", "name": "new", "access": "USER_WRITE"}},
-			"run:write vision/new +creates\nproject:set_visibility vision/new +creates"},
+			"project:set_visibility vision/new to open +creates"},
+		{"visibility, and what is in the project", `mutation($i:I!){upsertModel(input:$i){model{name runs(first:1){edges{node{id}}}}}}`, vars{"i": vars{"entityName": "vision", "name": "p", "access": "PRIVATE"}},
+			"run:write vision/p +creates\nproject:set_visibility vision/p to team +creates"},
+		{"visibility, and a description", `mutation($i:I!){upsertModel(input:$i){model{name}}}`, vars{"i": vars{"entityName": "vision", "name": "p", "access": "PRIVATE", "description": "x"}},
+			"run:write vision/p +creates\nproject:update vision/p +creates\nproject:set_visibility vision/p to team +creates"},
+		{"visibility, read back under other names", `mutation{upsertModel(input:{entityName:"vision",name:"p",access:"PRIVATE"}){name:model{name:description}}}`, nil,
+			"run:write vision/p +creates\nproject:set_visibility vision/p to team +creates"},
+		{"owner", `mutation{upsertModel(input:{entityName:"vision",name:"p",owner:"u"}){model{id name entityName access}}}`, nil, "project:manage_members vision/p +creates"},
+		{"owner and visibility", `mutation{upsertModel(input:{entityName:"vision",name:"p",owner:"u",access:"PRIVATE"}){inserted}}`, nil,
+			"project:set_visibility vision/p to team +creates\nproject:manage_members vision/p +creates"},
+		{"visibility in the document", `mutation{upsertModel(input:{entityName:"vision",name:"new",access:"PRIVATE"}){inserted}}`, nil,
+			"project:set_visibility vision/new to team +creates"},
+		{"visibility by variable", `mutation($a:String="USER_READ"){upsertModel(input:{entityName:"vision",name:"new",access:$a}){inserted}}`, nil,
+			"project:set_visibility vision/new to public +creates"},
+		{"visibility by id", `mutation{upsertModel(input:{id:"P",access:"RESTRICTED"}){inserted}}`, nil,
+			"project:set_visibility project:P to restricted"},
+		{"a word that nobody knows is the most closed one", `mutation($i:I!){upsertModel(input:$i){inserted}}`, vars{"i": vars{"entityName": "vision", "name": "new", "access": "user_write"}},
+			"project:set_visibility vision/new to restricted +creates"},
+		{"an empty word too", `mutation($i:I!){upsertModel(input:$i){inserted}}`, vars{"i": vars{"entityName": "vision", "name": "new", "access": ""}},
+			"project:set_visibility vision/new to restricted +creates"},
+		{"no word", `mutation($i:I!){upsertModel(input:$i){inserted}}`, vars{"i": vars{"entityName": "vision", "name": "new", "access": nil}}, "run:write vision/new +creates"},
+		{"a word that is no string", `mutation{upsertModel(input:{entityName:"vision",name:"new",access:USER_READ}){inserted}}`, nil, "!invalid_argument"},
+		{"a list of words", `mutation($i:I!){upsertModel(input:$i){inserted}}`, vars{"i": vars{"entityName": "vision", "name": "new", "access": []string{"PRIVATE"}}}, "!invalid_argument"},
+		{"two of them", `mutation{a:upsertModel(input:{entityName:"vision",name:"new",access:"PRIVATE"}){inserted} b:upsertModel(input:{entityName:"vision",name:"new",access:"USER_WRITE"}){inserted}}`, nil,
+			"project:set_visibility vision/new to team +creates\nproject:set_visibility vision/new to open +creates"},
+		{"invitation", `mutation($i:I!){createInvite(input:$i){invite{id}}}`, vars{"i": vars{"entityName": "vision", "username": "bob", "admin": false}}, "team:invite vision"},
+		{"invitation without more", `mutation{createInvite(input:{entityName:"vision",username:"bob"}){invite{id}}}`, nil, "team:invite vision"},
+		{"invitation of an admin", `mutation($i:I!){createInvite(input:$i){invite{id}}}`, vars{"i": vars{"entityName": "vision", "username": "bob", "admin": true}}, "team:invite vision\nteam:manage vision"},
+		{"invitation of something", `mutation{createInvite(input:{entityName:"vision",username:"bob",admin:"no"}){invite{id}}}`, nil, "team:invite vision\nteam:manage vision"},
 		{"names and a foreign id", `mutation($i:I!){upsertModel(input:$i){inserted}}`, vars{"i": vars{"entityName": "vision", "name": "new", "id": "UHJvamVjdDox"}},
 			"run:write project:UHJvamVjdDox in vision/new\nrun:write vision/new +creates"},
 		{"rename judges both", `mutation{renameProject(input:{entityName:"vision",oldProjectName:"a",newProjectName:"b"}){inserted}}`, nil,
@@ -200,7 +231,7 @@ func TestAccesses(t *testing.T) {
 		{"report of nothing", `mutation($i:I!){upsertView(input:$i){view{id}}}`, vars{"i": vars{"spec": "{}"}}, "unplaced:write"},
 
 		// Teams and people.
-		{"invite", `mutation{createInvite(input:{entityName:"vision",email:"a@b"}){invite{id}}}`, nil, "team:manage vision"},
+		{"invite", `mutation{createInvite(input:{entityName:"vision",email:"a@b"}){invite{id}}}`, nil, "team:invite vision"},
 		{"service account", `mutation{createServiceAccount(input:{entityName:"vision",description:"x"}){user{id}}}`, nil, "team:create_service_account vision"},
 		{"team", `mutation{createTeam(input:{teamName:"x"}){entity{id}}}`, nil, "team:create organization "},
 		{"users", `{users(query:"a"){edges{node{id apiKeys{edges{node{id}}}}}}}`, nil, "organization:provision organization "},

@@ -17,6 +17,11 @@ type claim struct {
 	each string
 	// json is the path of a string that holds JSON in which `entity` and `project` are members.
 	json string
+	// administered: where the request does nothing but administer the project, what the row's other claims ask for is
+	// enough (Call.administers).
+	administered bool
+	// access is the path of the server's word for a visibility that the project is to have.
+	access string
 	// when is a path: the claim counts only if something stands there. unlessFalse is one too: the
 	// claim counts unless false, null or nothing stands there.
 	when, unlessFalse string
@@ -158,11 +163,12 @@ var rootTable = map[string]row{
 	"updateProjectMember":     {mutation: true, claims: claims(onID(authz.ProjectManageMembers, IDProject, "input.projectId")), returns: typePayload, ref: "4.2 UpdateUserRegistryRole"},
 	"updateProjectTeamMember": {mutation: true, claims: claims(onID(authz.ProjectManageMembers, IDProject, "input.projectId")), returns: typePayload, ref: "4.2 UpdateTeamRegistryRole"},
 	// Clients send it to make sure that a project is there: with nothing but names it changes nothing,
-	// and asks for what its next request will need.
+	// and asks for what its next request will need. Admins send it to set a visibility, and need not be in the
+	// project (VIS-7).
 	"upsertModel": {mutation: true, claims: claims(
-		onModel(claim{permission: authz.RunWrite}),
+		onModel(claim{permission: authz.RunWrite, administered: true}),
 		onModel(claim{permission: authz.ProjectUpdate, beyond: []string{"entityName", "name", "id", "access", "owner"}}),
-		onModel(claim{permission: authz.ProjectSetVisibility, when: "input.access"}),
+		onModel(claim{permission: authz.ProjectSetVisibility, when: "input.access", access: "input.access"}),
 		onModel(claim{permission: authz.ProjectManageMembers, when: "input.owner"}),
 	), returns: typePayload, upserts: true, ref: "4.2 UpsertModel"},
 
@@ -253,8 +259,9 @@ var rootTable = map[string]row{
 		onAction("notificationActionInput.integrationID"), onAction("genericWebhookActionInput.integrationID"), onQueue(), onTemplate()), returns: typePayload, ref: "4.2 UpdateAutomation"},
 
 	// Teams, people, keys.
-	"createCustomChart":    {mutation: true, claims: claims(onEntity(authz.EntityWrite, "input.entity")), returns: typePayload, ref: "4.2 CreateCustomChart"},
-	"createInvite":         {mutation: true, claims: claims(onEntity(authz.TeamManage, "input.entityName")), returns: typeAccountPayload, ref: "4.2 CreateInvite"},
+	"createCustomChart": {mutation: true, claims: claims(onEntity(authz.EntityWrite, "input.entity")), returns: typePayload, ref: "4.2 CreateCustomChart"},
+	"createInvite": {mutation: true, claims: claims(onEntity(authz.TeamInvite, "input.entityName"),
+		claim{permission: authz.TeamManage, kind: claimEntity, entity: "input.entityName", unlessFalse: "input.admin"}), returns: typeAccountPayload, ref: "4.2 CreateInvite"},
 	"createServiceAccount": {mutation: true, claims: claims(onEntity(authz.TeamCreateServiceAcc, "input.entityName")), returns: typeAccountPayload, ref: "4.2 CreateServiceAccount"},
 	"createTeam":           {mutation: true, claims: claims(claim{permission: authz.TeamCreate, kind: claimOrganization}), returns: typeAccountPayload, ref: "4.2 CreateTeam"},
 	"createUser":           {mutation: true, claims: claims(claim{permission: authz.OrganizationManage, kind: claimOrganization}), returns: typeAccountPayload, ref: "4.2 CreateUserFromAdmin"},
