@@ -52,6 +52,9 @@ const (
 	ReasonAdminTeamAccessDisabled      iam.Reason = "admin_team_access_disabled"      // ENV-9
 	ReasonTeamServiceAccountsDisabled  iam.Reason = "team_service_accounts_disabled"  // ENV-13
 	ReasonServiceAccountSelfManagement iam.Reason = "service_account_self_management" // an administrator keeps its keys
+	ReasonKeyReadOnly                  iam.Reason = "key_read_only"                   // the API key only reads
+	ReasonKeyScope                     iam.Reason = "key_scope"                       // outside the entity or project for which the API key is
+	ReasonKeyAdministration            iam.Reason = "key_administration"              // would give more than the API key's limits allow
 	ReasonUnplaced                     iam.Reason = "unplaced"                        // cannot be tied to a project (design section 3, step 4)
 	ReasonUnknownRequest               iam.Reason = "unknown_request"                 // a permission, product or kind of caller that the rules do not know
 	ReasonInconsistentFacts            iam.Reason = "inconsistent_facts"              // the project is not of the entity

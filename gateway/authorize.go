@@ -125,7 +125,7 @@ func (x *exchange) judge(a *wandb.Access) error {
 	}
 	x.event.decided(decision, permission, resource)
 	if decision.Allowed() {
-		if writes(permission) && x.destination == nil {
+		if permission.Writes() && x.destination == nil {
 			x.destination = facts.Entity
 		}
 		return nil
@@ -181,20 +181,10 @@ func claimedThere(r wandb.Resource, entity, project string) bool {
 
 // unplaced is the permission that the policy decides over, in place of one that has no project.
 func unplaced(p authz.Permission) authz.Permission {
-	if writes(p) {
+	if p.Writes() {
 		return authz.UnplacedWrite
 	}
 	return authz.UnplacedRead
-}
-
-// writes reports whether a permission changes anything.
-func writes(p authz.Permission) bool {
-	switch p {
-	case authz.ProjectRead, authz.EntityRead, authz.TeamReadMembers, authz.OrganizationRead, authz.ServerRead, authz.SelfRead, authz.UnplacedRead:
-		return false
-	default:
-		return true
-	}
 }
 
 // lookUp asks the directory once for each entity and project of a request.

@@ -53,10 +53,7 @@ func (s *Service) Explain(ctx context.Context, body []byte) (any, error) {
 	if d.Reason == authz.ReasonUnknownRequest {
 		return nil, iam.Invalidf("%q is no permission; docs/permissions.md lists them, such as project:read and run:write", q.To)
 	}
-	names := authz.Names{Entity: entity, Project: project}
-	if p != nil {
-		names.Principal, names.Kind, names.Team = p.Username, p.Ref.Kind, p.Scope.Name
-	}
+	names := authz.Names{Entity: entity, Project: project}.By(p)
 	verdict := "allowed: " + string(d.Reason)
 	if !d.Allowed() {
 		verdict = fmt.Sprintf("refused: %s\n%s", d.Reason, authz.Sentence(d.Reason, names))
