@@ -13,6 +13,7 @@ import (
 type Question struct {
 	Token    string `json:"token"`
 	As       string `json:"as"`       // USERNAME, service_account:NAME or anonymous
+	Key      string `json:"key"`      // or the id of an API key, with its limits
 	To       string `json:"to"`       // a permission
 	Resource string `json:"resource"` // ENTITY/PROJECT or ENTITY
 }
@@ -33,15 +34,9 @@ func (s *Service) Explain(ctx context.Context, body []byte) (any, error) {
 	if q.Token != "" {
 		return s.explainToken(ctx, q.Token)
 	}
-	var p *iam.Principal
-	if q.As != "anonymous" {
-		ref, err := s.principal(ctx, q.As)
-		if err != nil {
-			return nil, err
-		}
-		if p, err = s.directory.Principal(ctx, ref); err != nil {
-			return nil, err
-		}
+	p, err := s.asker(ctx, q)
+	if err != nil {
+		return nil, err
 	}
 	entity, project, _ := strings.Cut(q.Resource, "/")
 	facts, err := s.directory.Facts(ctx, p, entity, project)
@@ -59,4 +54,25 @@ func (s *Service) Explain(ctx context.Context, body []byte) (any, error) {
 		verdict = fmt.Sprintf("refused: %s\n%s", d.Reason, authz.Sentence(d.Reason, names))
 	}
 	return Explanation{Done{verdict}, d.Allowed(), d.Reason}, nil
+}
+
+// asker finds whom a question is about; nil for somebody without a credential.
+func (s *Service) asker(ctx context.Context, q Question) (*iam.Principal, error) {
+	switch {
+	case q.Key != "" && q.As != "":
+		return nil, iam.Invalidf("a question is about --as WHO or about --key ID, whose owner is known, and not about both")
+	case q.Key != "":
+		p, err := s.directory.PrincipalOfKey(ctx, iam.KeyID(q.Key))
+		if err == nil {
+			err = s.directory.Expired(p)
+		}
+		return p, err
+	case q.As == "anonymous":
+		return nil, nil
+	}
+	ref, err := s.principal(ctx, q.As)
+	if err != nil {
+		return nil, err
+	}
+	return s.directory.Principal(ctx, ref)
 }

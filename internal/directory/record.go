@@ -40,12 +40,13 @@ type emailRecord struct {
 	Reserved bool `json:"reserved,omitempty"`
 }
 
-// keyRecord is one API key. More members may come (expiry, scope): what is absent means "none".
+// keyRecord is one API key. Limits that are absent take nothing.
 type keyRecord struct {
 	ID      iam.KeyID        `json:"id"`
 	Owner   iam.PrincipalRef `json:"owner"`
 	Name    string           `json:"name,omitempty"`
 	Created time.Time        `json:"created"`
+	iam.KeyLimits
 }
 
 // projectLocation is where a project id is recorded.
