@@ -233,10 +233,14 @@ func (d *Directory) readAgain(ctx context.Context, v *hotcache.View, p *iam.Prin
 		return same, nil
 	}
 	fresh, err := d.read(ctx, v, p.Ref)
-	if err != nil || p.Limits == nil {
+	limits := p.Limits
+	if r, ok := p.Reading.(*reading); ok && r.principal.Ref == p.Ref && r.principal.Limits != nil {
+		limits = r.principal.Limits
+	}
+	if err != nil || limits == nil {
 		return fresh, err
 	}
-	kept := narrowed(fresh, p.Limits)
+	kept := narrowed(fresh, limits)
 	return &kept, nil
 }
 
