@@ -2,6 +2,7 @@ package directory_test
 
 import (
 	"context"
+	"encoding/json"
 	"reflect"
 	"strings"
 	"sync"
@@ -256,6 +257,45 @@ func TestKeysWithoutEndReadNoClock(t *testing.T) {
 		if least > 0 {
 			t.Errorf("key %d: a hit makes %v allocations", i, least)
 		}
+	}
+}
+
+// TestKeyWithLimitsInTheStore: who reads a record without knowing limits finds no owner in it, and no key that may all.
+func TestKeyWithLimitsInTheStore(t *testing.T) {
+	h, _ := watched(t)
+	alice := h.user("alice")
+	h.key(alice.Ref())
+	for _, l := range []iam.KeyLimits{{ReadOnly: true}, {Expires: noon.AddDate(1, 0, 0)}, {Entity: alice.PersonalEntity(), Project: "x"}} {
+		h.limitedKey(alice.Ref(), l)
+	}
+	records, err := h.store.List(t.Context(), organization+"/key/", "", 0)
+	h.ok(err)
+	owned := 0
+	for _, r := range records {
+		var before struct {
+			ID    iam.KeyID
+			Owner iam.PrincipalRef
+		}
+		h.ok(json.Unmarshal(r.Value, &before))
+		if before.ID == "" {
+			t.Errorf("%s", r.Value)
+		}
+		if before.Owner == alice.Ref() {
+			owned++
+		}
+	}
+	if len(records) != 4 || owned != 1 {
+		t.Errorf("of %d keys %d are alice's to whom knows no limits", len(records), owned)
+	}
+	limited := 0
+	h.ok(h.Keys(t.Context(), alice.Ref(), func(k directory.Key) error {
+		if !k.KeyLimits.IsZero() {
+			limited++
+		}
+		return nil
+	}))
+	if limited != 3 {
+		t.Errorf("%d are listed with limits", limited)
 	}
 }
 
