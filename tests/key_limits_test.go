@@ -37,6 +37,12 @@ func stream(project string) func(*process, string) answer {
 	return func(p *process, key string) answer { return p.stream(project, key) }
 }
 
+func weave(path, body string) func(*process, string) answer {
+	return func(p *process, key string) answer {
+		return p.send("POST", "/traces"+path, key, body, http.Header{"Content-Type": {"application/json"}})
+	}
+}
+
 func ask(query string, v given) func(*process, string) answer {
 	return func(p *process, key string) answer { return p.graphQL(key, query, v, nil) }
 }
@@ -77,6 +83,8 @@ func TestKeyThatOnlyReads(t *testing.T) {
 		attempt{"who am I", ask(`{viewer{username}}`, nil), ""},
 		attempt{"a project", ask(`query($e:String){project(entityName:$e,name:"team"){id name}}`, given{"e": "vision"}), ""},
 		attempt{"something unknown", ask(`{fooBar{id}}`, nil), ""},
+		attempt{"a trace that is read", weave("/call/read", `{"project_id":"vision/team","id":"c1"}`), ""},
+		attempt{"a trace that is written", weave("/call/start", `{"start":{"project_id":"vision/team","id":"c1"}}`), no},
 		attempt{"a stream", stream("vision/team"), no},
 		attempt{"a run", ask(docUpsert, given{"e": "vision", "p": "team"}), no},
 		attempt{"a mutation that names nothing to write", ask(`mutation{addAliases(input:{artifactID:null,aliases:[]}){success}}`, nil), no},
@@ -190,7 +198,13 @@ func TestKeyOfOneProject(t *testing.T) {
 				attempt{"a file", get("/files/vision/team/run1/x"), ""},
 				attempt{"a run without an entity", ask(docUpsert, given{"p": "team"}), ""},
 				attempt{"who am I", ask(`{viewer{username}}`, nil), ""},
+				attempt{"a trace", weave("/call/start", `{"start":{"project_id":"vision/team","id":"c1"}}`), ""},
+				attempt{"a trace of another project", weave("/call/start", `{"start":{"project_id":"vision/open","id":"c1"}}`), no},
+				attempt{"a trace of another project that is read", weave("/call/read", `{"project_id":"vision/open","id":"c1"}`), no},
 				attempt{"another project", stream("vision/open"), no},
+				attempt{"an artifact of another project", get("/artifactsV2/gcp-us/vision/public/x/abc"), no},
+				attempt{"another project beside its own", ask(`query($e:String){a:project(entityName:$e,name:"team"){id name} b:project(entityName:$e,name:"open"){id name}}`, given{"e": "vision"}), no},
+				attempt{"another project by way of its own", ask(`query($e:String){project(entityName:$e,name:"team"){entity{project(name:"open"){id name}}}}`, given{"e": "vision"}), no},
 				attempt{"another project of that spelling", stream("vision/Team"), no},
 				attempt{"a file of another project", get("/files/vision/public/run1/x"), no},
 				attempt{"a new project", ask(docUpsert, given{"e": "vision", "p": "new"}), no},
