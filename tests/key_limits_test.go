@@ -1,6 +1,8 @@
 package tests
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -372,6 +374,10 @@ func TestKeyLimitsInFiles(t *testing.T) {
 	p.importFile(`{"api_keys":[{"owner":"alice","name":"old","key":"ended-ended-ended","expires":"2020-01-31"}]}`)
 	if got := p.stream("vision/team", "ended-ended-ended"); got.status != 401 || got.reason() != "key_expired" || !strings.Contains(got.message(), "2020-01-31") {
 		t.Errorf("ended: %d %s", got.status, got.body)
+	}
+	ended := sha256.Sum256([]byte("ended-ended-ended"))
+	if out := p.mustIAM("explain", "--key", hex.EncodeToString(ended[:4]), "--to", "project:read", "vision/team"); !strings.HasPrefix(out, "refused: key_expired") || !strings.Contains(out, "2020-01-31") {
+		t.Errorf("explained as %s", out)
 	}
 	if after := p.mustIAM("key", "list", "--owner", "alice"); !strings.Contains(after, "2020-01-31T00:00:00Z") || !strings.Contains(after, "vision") {
 		t.Errorf("the list says\n%s", after)

@@ -38,6 +38,12 @@ func (s *Service) Explain(ctx context.Context, body []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p != nil && p.Active {
+		if err := s.directory.Expired(p); err != nil {
+			reason := iam.ReasonOf(err)
+			return Explanation{Done{fmt.Sprintf("refused: %s\n%s", reason, err)}, false, reason}, nil
+		}
+	}
 	entity, project, _ := strings.Cut(q.Resource, "/")
 	facts, err := s.directory.Facts(ctx, p, entity, project)
 	if err != nil {
@@ -62,11 +68,7 @@ func (s *Service) asker(ctx context.Context, q Question) (*iam.Principal, error)
 	case q.Key != "" && q.As != "":
 		return nil, iam.Invalidf("a question is about --as WHO or about --key ID, whose owner is known, and not about both")
 	case q.Key != "":
-		p, err := s.directory.PrincipalOfKey(ctx, iam.KeyID(q.Key))
-		if err == nil {
-			err = s.directory.Expired(p)
-		}
-		return p, err
+		return s.directory.PrincipalOfKey(ctx, iam.KeyID(q.Key))
 	case q.As == "anonymous":
 		return nil, nil
 	}
