@@ -58,6 +58,16 @@ const (
 	UnplacedWrite Permission = "unplaced:write"
 )
 
+// Writes reports whether the permission is to change anything. One that the rules do not know is.
+func (p Permission) Writes() bool {
+	switch p {
+	case ProjectRead, EntityRead, TeamReadMembers, OrganizationRead, ServerRead, SelfRead, UnplacedRead:
+		return false
+	default:
+		return true
+	}
+}
+
 // Effect is the outcome of a decision. Its zero value denies.
 type Effect uint8
 
@@ -119,6 +129,9 @@ type Facts struct {
 	// for all teams.
 	Team     iam.TeamSettings
 	Enforced iam.EnforcedSettings
+	// ProjectName is the name by which the request names it, there or not. API keys that are limited to one
+	// project are judged by it.
+	ProjectName string
 	// Roles are the organization's custom roles by name.
 	Roles map[iam.Role]*iam.CustomRole
 	// Settings are the switches of the deployment.

@@ -33,6 +33,7 @@ func benchFacts() []struct {
 		{"restricted_30_members", Request{Permission: RunWrite}, inVision(bot(vision), iam.VisibilityRestricted, list...)},
 		{"custom_role_stop", Request{Permission: RunStop}, inVision(user("stopper"), iam.VisibilityTeam)},
 		{"open_outsider_view", Request{Permission: ProjectRead}, inVision(user(""), iam.VisibilityOpen)},
+		{"key_of_a_project", Request{Permission: RunWrite}, inVision(limited(bot(vision), keyOfProject), iam.VisibilityTeam)},
 		{"self", Request{Permission: SelfRead}, Facts{Principal: user(""), Organization: acme}},
 	}
 }

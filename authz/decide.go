@@ -15,6 +15,9 @@ func Decide(q Request, f Facts) Decision {
 	if d := decideCaller(q, &f); !d.Allowed() {
 		return d
 	}
+	if d := decideKey(q, &f); !d.Allowed() {
+		return d
+	}
 	switch q.Permission {
 	case ProjectRead, RunWrite, RunStop, RunDelete, RunMove, ReportCreate, ReportUpdate, ProjectUpdate, ProjectDelete:
 		return f.conceal(decideProject(q, &f))

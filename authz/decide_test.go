@@ -542,3 +542,52 @@ func TestHidden(t *testing.T) {
 		})
 	}
 }
+
+// TestKeyLimits: what a key takes from its owner, and with which reason. The rest stands in the matrix.
+func TestKeyLimits(t *testing.T) {
+	const team = iam.VisibilityTeam
+	admin := with(user(iam.RoleAdmin), orgRole(iam.OrganizationAdmin))
+	both := keyOfProject
+	both.ReadOnly = true
+	named := func(f Facts, name string) Facts { f.ProjectName = name; return f }
+	found := func(f Facts, name string) Facts { f.Project.Name = name; return f }
+	elsewhere := func(p *iam.Principal) Facts {
+		f := inVision(p, iam.VisibilityOpen)
+		f.Entity, f.Project.Entity = &iam.Entity{ID: nlp.Entity(), Name: "nlp"}, nlp.Entity()
+		return f
+	}
+	at := func(l iam.KeyLimits) Facts { return inVision(limited(admin, l), team) }
+	run(t, []testCase{
+		{"no limits, though there is a record of them", RunWrite, at(iam.KeyLimits{}), yes(ReasonTeamMember)},
+		{"reads", ProjectRead, at(keyReads), yes(ReasonTeamMember)},
+		{"reads, and writes not", RunWrite, at(keyReads), no(ReasonKeyReadOnly)},
+		{"reads, and looks nobody up for SCIM", OrganizationProvision, at(keyReads), no(ReasonKeyReadOnly)},
+		{"in its project", RunWrite, at(keyOfProject), yes(ReasonTeamMember)},
+		{"in its project, which opens to others", ProjectSetVisibility, at(keyOfProject), yes(ReasonOrganizationAdmin)},
+		{"in its project, in other letters", RunWrite, named(at(keyOfProject), "Detector"), no(ReasonKeyScope)},
+		{"in what a database takes for its project", RunWrite, found(at(keyOfProject), "Detector"), no(ReasonKeyScope)},
+		{"in its project, not there yet", RunWrite, absent(at(keyOfProject)), yes(ReasonCreatesProject)},
+		{"in its project, to be made", ProjectCreate, absent(at(keyOfProject)), yes(ReasonCreatesProject)},
+		{"another to be made", ProjectCreate, named(absent(at(keyOfProject)), "tracker"), no(ReasonKeyScope)},
+		{"without a name", ProjectCreate, named(absent(at(keyOfProject)), ""), no(ReasonKeyScope)},
+		{"in a project of that name elsewhere", ProjectRead, elsewhere(limited(admin, keyOfProject)), no(ReasonKeyScope)},
+		{"in an open project elsewhere", ProjectRead, elsewhere(limited(admin, keyOfVision)), no(ReasonKeyScope)},
+		{"of a place that does not exist, the same", ProjectRead, Facts{Principal: limited(admin, keyOfVision), Organization: acme, ProjectName: "detector"}, no(ReasonKeyScope)},
+		{"administers not its team", TeamManage, at(keyOfVision), no(ReasonKeyAdministration)},
+		{"nor the organization", OrganizationManage, at(keyOfVision), no(ReasonKeyAdministration)},
+		{"makes no teams", TeamCreate, at(keyOfVision), no(ReasonKeyAdministration)},
+		{"administers no other team", TeamManage, elsewhere(limited(admin, keyOfVision)), no(ReasonKeyScope)},
+		{"expires, and administers", OrganizationManage, at(keyExpires), yes(ReasonOrganizationAdmin)},
+		{"expires, and makes no keys", SelfUpdate, at(keyExpires), no(ReasonKeyAdministration)},
+		{"expires, and makes no accounts with keys", TeamCreateServiceAcc, at(keyExpires), no(ReasonKeyAdministration)},
+		{"of a deleted team, in none", EntityRead, at(keyOfNothing), no(ReasonKeyScope)},
+		{"of a deleted team, who am I", SelfRead, at(keyOfNothing), yes(ReasonSelf)},
+		{"a project without an entity is none", RunWrite, at(iam.KeyLimits{Project: "detector"}), no(ReasonKeyScope)},
+		{"both limits, where neither allows", RunWrite, elsewhere(limited(admin, both)), no(ReasonKeyScope)},
+		{"both limits, inside", RunWrite, at(both), no(ReasonKeyReadOnly)},
+		{"gives its owner nothing", RunWrite, inVision(limited(user(iam.RoleViewer), keyOfProject), team), no(ReasonViewOnly)},
+		{"of a service account of another team", RunWrite, inVision(limited(bot(nlp), keyOfProject), team), no(ReasonTeamScope)},
+		{"of somebody deactivated", ProjectRead, inVision(with(limited(admin, keyReads), func(p *iam.Principal) { p.Active = false }), team), no(ReasonDeactivated)},
+		{"for what is not known", "run:fly", at(keyReads), no(ReasonUnknownRequest)},
+	})
+}

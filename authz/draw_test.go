@@ -51,15 +51,20 @@ func draw(pick func(int) int) (Request, Facts) {
 		}
 		if pick(5) > 0 {
 			f.Project = drawProject(pick, rare, f.Entity.ID)
+			f.ProjectName = f.Project.Name
 		}
 	} else if rare() {
 		f.Project = drawProject(pick, rare, vision.Entity())
+	}
+	if rare() {
+		f.ProjectName = drawNames[pick(len(drawNames))]
 	}
 	return q, f
 }
 
 var (
 	drawPermissions = allPermissions()
+	drawNames       = []string{"detector", "detector", "Detector", ""}
 	drawEntities    = []iam.EntityID{"team_vision", "team_vision", "team_nlp", "usr_alice"}
 	drawRefs        = []iam.PrincipalRef{alice.Ref(), bob.Ref(), botID.Ref(), {Kind: iam.KindUser, ID: string(botID)}, {}}
 	drawTeamRoles   = []iam.Role{iam.RoleAdmin, iam.RoleMember, iam.RoleViewer, "stopper", "curator", "hopeful", "ghost", "broken", "nil", ""}
@@ -110,14 +115,35 @@ func drawPrincipal(pick func(int) int, rare func() bool) *iam.Principal {
 			}
 		}
 	}
+	if pick(4) == 0 {
+		p.Limits = drawLimits(pick, rare)
+	}
 	if rare() {
 		p.Ref = iam.PrincipalRef{Kind: iam.PrincipalKind(pick(5)), ID: [...]string{"", "x"}[pick(2)]}
 	}
 	return p
 }
 
+func drawLimits(pick func(int) int, rare func() bool) *iam.KeyLimits {
+	l := &iam.KeyLimits{ReadOnly: pick(3) == 0}
+	if pick(2) == 0 {
+		l.Expires = keyExpires.Expires
+	}
+	if pick(3) > 0 {
+		l.Entity = drawEntities[pick(len(drawEntities))]
+	}
+	if l.Entity != "" && pick(2) == 0 || rare() {
+		l.Project = drawNames[pick(len(drawNames))]
+	}
+	if rare() {
+		l.Entity = "team_deleted"
+	}
+	return l
+}
+
 func drawProject(pick func(int) int, rare func() bool, entity iam.EntityID) *iam.Project {
 	p := &iam.Project{ID: "prj_1", Entity: entity, Visibility: iam.Visibility(pick(4)), Owner: drawRefs[pick(len(drawRefs))]}
+	p.Name = drawNames[pick(len(drawNames))]
 	if rare() {
 		p.Visibility = iam.Visibility(pick(256))
 	}
@@ -136,5 +162,12 @@ func drawProject(pick func(int) int, rare func() bool, entity iam.EntityID) *iam
 
 // describe prints facts for a failed test.
 func describe(f Facts) string {
-	return fmt.Sprintf("principal %+v\norganization %q entity %+v\nproject %+v\nsettings %+v team %+v enforced %+v", f.Principal, f.Organization, f.Entity, f.Project, f.Settings, f.Team, f.Enforced)
+	return fmt.Sprintf("principal %+v\nlimits %+v\norganization %q entity %+v\nproject %+v\nsettings %+v team %+v enforced %+v\nproject named %q", f.Principal, limitsOf(f.Principal), f.Organization, f.Entity, f.Project, f.Settings, f.Team, f.Enforced, f.ProjectName)
+}
+
+func limitsOf(p *iam.Principal) any {
+	if p == nil || p.Limits == nil {
+		return "none"
+	}
+	return *p.Limits
 }

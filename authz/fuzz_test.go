@@ -55,6 +55,11 @@ func checkInvariants(t *testing.T, q Request, facts Facts) {
 		check(d.Allowed() || Hidden(d, facts), "anonymous callers learn nothing")
 		return
 	}
+	if p.Limits != nil {
+		owner := facts
+		owner.Principal = with(p, func(p *iam.Principal) { p.Limits = nil })
+		check(!d.Allowed() || Decide(q, owner) == d, "a key's limits only take")
+	}
 	check(!d.Allowed() || p.Active, "deactivated principals are never allowed")
 	if p.Organization != facts.Organization && p.Active {
 		check(d.Allowed() || Hidden(d, facts), "other organizations learn nothing")

@@ -31,6 +31,7 @@ func TestMatrix(t *testing.T) {
 	m.organization()
 	m.teamSettings()
 	m.switches()
+	m.keys()
 	m.reasons()
 	golden(t, matrixGolden, m.page.String())
 	golden(t, decisionsGolden, m.lines.String())
@@ -384,6 +385,52 @@ func (m *matrix) switches() {
 	}
 }
 
+// keys prints what keys with limits may: all are an administrator's, who may do everything without.
+func (m *matrix) keys() {
+	boss := with(user(iam.RoleAdmin), orgRole(iam.OrganizationAdmin))
+	var rows []actor
+	for _, k := range []struct {
+		name   string
+		limits iam.KeyLimits
+	}{
+		{"`--read-only`", keyReads},
+		{"`--entity vision`", keyOfVision},
+		{"`--project vision/detector`", keyOfProject},
+		{"`--entity` of a team that was deleted", keyOfNothing},
+		{"`--expires`, until then", keyExpires},
+	} {
+		rows = append(rows, actor{name: k.name, facts: func(v iam.Visibility) Facts { return inVision(limited(boss, k.limits), v) }})
+	}
+	at := func(entity iam.TeamID, project string) func(actor) Facts {
+		return func(a actor) Facts {
+			f := a.facts(iam.VisibilityTeam)
+			f.Entity = &iam.Entity{ID: entity.Entity(), Name: "there"}
+			f.Project.Entity, f.Project.Name, f.Project.Owner, f.ProjectName = f.Entity.ID, project, alice.Ref(), project
+			f.Principal = with(f.Principal, func(p *iam.Principal) {
+				p.Teams = []iam.Membership{{TeamRef: iam.TeamRef{ID: entity, Name: "there"}, Role: iam.RoleAdmin}}
+			})
+			f.Settings.Unplaced = UnplacedAllow
+			return f
+		}
+	}
+	m.title("API keys with limits", "What a key of `iam key create` with these options may, whose owner is an organization admin, the admin of both teams, and the project's owner. "+
+		"What the owner may not do, none of them may.")
+	for _, place := range []struct {
+		name        string
+		permissions []Permission
+		facts       func(actor) Facts
+	}{
+		{"The project vision/detector", projectPermissions, at(vision, "detector")},
+		{"Another project of the team vision", projectPermissions, at(vision, "tracker")},
+		{"The team vision", entityPermissions, func(a actor) Facts { f := at(vision, "")(a); f.Project = nil; return f }},
+		{"Another team, and what is in it", append(append([]Permission{}, projectPermissions[:2]...), entityPermissions...), at(nlp, "detector")},
+		{"The organization, the server, oneself, and with `unplaced allow` what cannot be tied to a project", otherPermissions, func(a actor) Facts { f := at(vision, "")(a); f.Entity, f.Project = nil, nil; return f }},
+	} {
+		fmt.Fprintf(&m.page, "\n%s:\n", place.name)
+		m.table("keys, "+place.name, place.permissions, rows, place.facts)
+	}
+}
+
 // reasons prints what the numbers stand for, and what people read.
 func (m *matrix) reasons() {
 	m.title("The reasons", "The numbers above, with the code that answers, logs and audit events carry, and the sentence that the caller reads.")
@@ -396,6 +443,9 @@ func (m *matrix) reasons() {
 		}
 		if r == ReasonPersonalEntity || r == ReasonNotATeam {
 			n.Entity = "bob"
+		}
+		if r == ReasonKeyScope {
+			n.KeyScope = "nlp/detector"
 		}
 		m.row(fmt.Sprint(i+1), "`"+string(r)+"`", Sentence(r, n))
 	}

@@ -2,6 +2,7 @@ package authz
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,6 +22,9 @@ func model(q Request, f Facts) bool {
 			(f.Project.Visibility == iam.VisibilityOpen || f.Project.Visibility == iam.VisibilityPublic)
 	}
 	human, machine := p.Ref.Kind == iam.KindUser, p.Ref.Kind == iam.KindServiceAccount
+	if !keyModel(q, f) {
+		return false
+	}
 	home := f.Organization != "" && f.Organization == p.Organization
 	citizen := human && home
 	boss, reader := citizen && p.Role == "admin", citizen && p.Role == "viewer"
@@ -171,6 +175,32 @@ func model(q Request, f Facts) bool {
 		return f.Settings.Unplaced == UnplacedAllow || f.Settings.Unplaced == UnplacedMembers && full
 	}
 	return false
+}
+
+// keyModel is what a key with limits may, written another way: the permissions that it has by each limit.
+func keyModel(q Request, f Facts) bool {
+	l := f.Principal.Limits
+	if l == nil || l.IsZero() {
+		return true
+	}
+	has := func(permissions ...Permission) bool { return slices.Contains(permissions, q.Permission) }
+	if has(SelfUpdate, TeamCreateServiceAcc) {
+		return false // no key makes keys
+	}
+	if l.ReadOnly && !has(ProjectRead, EntityRead, TeamReadMembers, OrganizationRead, ServerRead, SelfRead, UnplacedRead) {
+		return false
+	}
+	if l.Entity == "" && l.Project == "" || has(ServerRead, SelfRead) {
+		return true
+	}
+	if f.Entity == nil || f.Entity.ID != l.Entity || l.Entity == "" {
+		return false
+	}
+	if l.Project == "" {
+		return has(append([]Permission{EntityRead, EntityWrite, ProjectCreate, TeamReadMembers}, projectPermissions...)...)
+	}
+	return has(EntityRead) || has(append([]Permission{ProjectCreate}, projectPermissions...)...) &&
+		f.ProjectName == l.Project && (f.Project == nil || f.Project.Name == f.ProjectName)
 }
 
 var projectLetters = map[Permission]string{

@@ -57,6 +57,9 @@ const (
 	ReasonRestrictedOnlyToTeam         iam.Reason = "restricted_only_to_team"         // what a restricted project can become (VIS-11)
 	ReasonPrivateProjects              iam.Reason = "private_projects"                // the team keeps its projects private (VIS-14)
 	ReasonPrivateProjectsEnforced      iam.Reason = "private_projects_enforced"       // the organization does, for all teams (PRIV-2)
+	ReasonKeyReadOnly                  iam.Reason = "key_read_only"                   // the API key only reads
+	ReasonKeyScope                     iam.Reason = "key_scope"                       // outside the entity or project for which the API key is
+	ReasonKeyAdministration            iam.Reason = "key_administration"              // would give more than the API key's limits allow
 	ReasonUnplaced                     iam.Reason = "unplaced"                        // cannot be tied to a project (design section 3, step 4)
 	ReasonUnknownRequest               iam.Reason = "unknown_request"                 // a permission, product or kind of caller that the rules do not know
 	ReasonInconsistentFacts            iam.Reason = "inconsistent_facts"              // the project is not of the entity

@@ -18,6 +18,20 @@ type Names struct {
 	Project string
 	// Team is the team to which a service account is limited.
 	Team string
+	// KeyScope is the entity or project for which the caller's API key is (iam.KeyLimits).
+	KeyScope string
+}
+
+// By adds who asks; p may be nil.
+func (n Names) By(p *iam.Principal) Names {
+	if p == nil {
+		return n
+	}
+	n.Principal, n.Kind, n.Team = p.Username, p.Ref.Kind, p.Scope.Name
+	if p.Limits != nil {
+		n.KeyScope = p.Limits.Scope()
+	}
+	return n
 }
 
 // Sentence returns what the person at the other end reads when refused: the cause first, then what
@@ -85,6 +99,15 @@ func Sentence(r iam.Reason, n Names) string {
 		return team + " keeps its projects private, and " + project + " cannot be open or public: use team or restricted, or ask an admin of " + team + " to change its settings"
 	case ReasonPrivateProjectsEnforced:
 		return "the organization keeps the projects of all teams private, and " + project + " cannot be open or public: use team or restricted, or ask an organization admin"
+	case ReasonKeyReadOnly:
+		return "this API key only reads, and this would write: use another key, or ask whoever made it for one that writes"
+	case ReasonKeyScope:
+		if n.KeyScope == "" {
+			return "this API key is limited to a team or person that was deleted, and so is good for nothing: use another key"
+		}
+		return "this API key is limited to " + shown(n.KeyScope) + ", and " + n.target() + " is outside it: check WANDB_ENTITY and WANDB_PROJECT, or use another key"
+	case ReasonKeyAdministration:
+		return "this API key has limits, and this could make or give away more than they allow: use a key without limits"
 	case ReasonUnplaced:
 		return "the gateway cannot tell which project this request touches, and so refuses it: name the entity and project in it, or ask the operator about the setting `unplaced`"
 	case ReasonUnknownRequest:

@@ -48,7 +48,7 @@ func declaredReasons(t *testing.T) map[string]iam.Reason {
 func TestSentences(t *testing.T) {
 	callers := []Names{
 		{Principal: "alice", Kind: iam.KindUser, Entity: "vision", Project: "detector"},
-		{Principal: "ci-train", Kind: iam.KindServiceAccount, Entity: "vision", Project: "detector", Team: "nlp"},
+		{Principal: "ci-train", Kind: iam.KindServiceAccount, Entity: "vision", Project: "detector", Team: "nlp", KeyScope: "nlp/tagger"},
 		{},
 	}
 	fallback := func(n Names) string { return Sentence("no such reason", n) }
@@ -108,7 +108,7 @@ func TestSentenceHostileNames(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, r := range sortedDenials(declaredReasons(t)) {
-				s := Sentence(r, Names{Principal: c.project, Kind: iam.KindUser, Entity: c.project, Project: c.project, Team: c.project})
+				s := Sentence(r, Names{Principal: c.project, Kind: iam.KindUser, Entity: c.project, Project: c.project, Team: c.project, KeyScope: c.project})
 				if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
 					t.Errorf("%s: not printable: %q", r, s)
 				}
@@ -124,7 +124,7 @@ func FuzzSentence(f *testing.F) {
 	f.Add("restricted_project_not_invited", "ci-train", "vision", "detector", "nlp", uint8(2))
 	f.Add("not_found", "\x1b[2J", "x\nSet-Cookie: a", "\xff", "\u202e", uint8(9))
 	f.Fuzz(func(t *testing.T, reason, principal, entity, project, team string, kind uint8) {
-		s := Sentence(iam.Reason(reason), Names{principal, iam.PrincipalKind(kind), entity, project, team})
+		s := Sentence(iam.Reason(reason), Names{principal, iam.PrincipalKind(kind), entity, project, team, principal})
 		if s == "" || len(s) > 4096 || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
 			t.Errorf("Sentence = %q", s)
 		}

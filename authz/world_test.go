@@ -1,6 +1,10 @@
 package authz
 
-import "github.com/wandb-gateway/wandb-gateway/internal/iam"
+import (
+	"time"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+)
 
 // The world of the tests: the organization acme with the teams vision and nlp. The project
 // vision/detector is what most requests are about.
@@ -79,6 +83,20 @@ func seats(models, weave iam.Seat) func(*iam.Principal) {
 	return func(p *iam.Principal) { p.ModelsSeat, p.WeaveSeat = models, weave }
 }
 
+// limited returns the principal as an API key with limits stands for it.
+func limited(p *iam.Principal, l iam.KeyLimits) *iam.Principal {
+	return with(p, func(p *iam.Principal) { p.Limits = &l })
+}
+
+// The keys with limits that the tests know.
+var (
+	keyReads     = iam.KeyLimits{ReadOnly: true}
+	keyOfVision  = iam.KeyLimits{Entity: vision.Entity(), EntityName: "vision"}
+	keyOfProject = iam.KeyLimits{Entity: vision.Entity(), EntityName: "vision", Project: "detector"}
+	keyOfNothing = iam.KeyLimits{Entity: "team_deleted"}
+	keyExpires   = iam.KeyLimits{Expires: time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)}
+)
+
 // inVision returns the facts about the principal and the project vision/detector.
 func inVision(p *iam.Principal, v iam.Visibility, members ...iam.ProjectMember) Facts {
 	entity := &iam.Entity{ID: vision.Entity(), Name: "vision"}
@@ -88,6 +106,7 @@ func inVision(p *iam.Principal, v iam.Visibility, members ...iam.ProjectMember) 
 			ID: "prj_1", Entity: entity.ID, Name: "detector", Visibility: v,
 			Owner: bob.Ref(), Members: members,
 		},
+		ProjectName: "detector",
 	}
 }
 
@@ -95,7 +114,7 @@ func inVision(p *iam.Principal, v iam.Visibility, members ...iam.ProjectMember) 
 func inPersonal(p *iam.Principal, v iam.Visibility, members ...iam.ProjectMember) Facts {
 	f := inVision(p, v, members...)
 	f.Entity = &iam.Entity{ID: alice.PersonalEntity(), Name: "alice"}
-	f.Project.Entity, f.Project.Owner, f.Project.Name = f.Entity.ID, alice.Ref(), "scratch"
+	f.Project.Entity, f.Project.Owner, f.Project.Name, f.ProjectName = f.Entity.ID, alice.Ref(), "scratch", "scratch"
 	return f
 }
 

@@ -34,6 +34,7 @@ Administers the directory of a running gateway, through Caddy's admin endpoint.
 	iam team set NAME --hidden|--private-projects|--members-invite|--auto-join on|off
 	iam organization get|set             what is decided for all teams
 	iam key create --owner NAME --name LABEL   prints the new key, alone, once
+	    [--expires WHEN] [--read-only] [--entity NAME | --project ENTITY/NAME]   it may less than its owner
 	iam key list [--owner NAME]
 	iam key delete ID
 	iam issuer create|list|get|set|delete [URL]
@@ -42,7 +43,7 @@ Administers the directory of a running gateway, through Caddy's admin endpoint.
 	iam upstream-key list; iam upstream-key delete --user NAME | --team NAME
 	iam session list [--owner NAME]; iam session delete ID
 	iam signing-key create|list|delete [ID]
-	iam explain --as WHO --to ACTION RESOURCE
+	iam explain --as WHO | --key ID --to ACTION RESOURCE
 	iam explain --token FILE             why a token counts or not, check by check
 	iam doctor [issuer URL]
 `,
@@ -137,7 +138,11 @@ var iamVerbs = []verb{
 
 	{noun: "key", name: "create", short: "Make an API key and print it, once", options: []option{
 		{name: "owner", usage: "USERNAME or service_account:NAME"},
-		{name: "name", usage: "what the key is for"}}},
+		{name: "name", usage: "what the key is for"},
+		{name: "expires", usage: "when it ends: a time from now such as 720h, a day (from its beginning, UTC), or a time such as 2027-01-31T12:00:00Z"},
+		{name: "read-only", usage: "it reads and does not write", kind: switchOption},
+		{name: "entity", usage: "it is for one team, or one person's own entity, and counts nowhere else"},
+		{name: "project", usage: "it is for one project, as ENTITY/NAME, which need not be there yet"}}},
 	{noun: "key", name: "list", short: "List API keys; their secrets are kept nowhere", columns: keyColumns, options: []option{
 		{name: "owner", usage: "only the keys of USERNAME or service_account:NAME"}}},
 	{noun: "key", name: "get", args: "ID", short: "Show an API key", columns: keyColumns},
@@ -209,7 +214,7 @@ var (
 	projectColumns        = []string{"entity", "name", "visibility", "owner", "owner_state", "members"}
 	serviceAccountColumns = []string{"name", "team", "default_team", "issuer", "subject", "claims", "active"}
 	roleColumns           = []string{"name", "inherits", "permissions", "description"}
-	keyColumns            = []string{"id", "owner", "name", "created"}
+	keyColumns            = []string{"id", "owner", "name", "created", "expires", "read_only", "entity", "project"}
 )
 
 // buildIAM adds the nouns and verbs below `iam`.
@@ -504,11 +509,12 @@ func exportCommand() *cobra.Command {
 func explainCommand() *cobra.Command {
 	v := verb{noun: "explain", name: "decision"}
 	c := &cobra.Command{
-		Use: "explain --as WHO --to ACTION RESOURCE | --token FILE", Args: cobra.MaximumNArgs(1),
+		Use: "explain --as WHO | --key ID --to ACTION RESOURCE | --token FILE", Args: cobra.MaximumNArgs(1),
 		Short:   "Says whether somebody may do something, or whether a token counts, and why",
-		Example: "  iam explain --as alice --to run:write vision/detector\n  iam explain --as service_account:ci-train --to project:read vision/detector\n  iam explain --token $WANDB_IDENTITY_TOKEN_FILE",
+		Example: "  iam explain --as alice --to run:write vision/detector\n  iam explain --as service_account:ci-train --to project:read vision/detector\n  iam explain --key 9f86d081 --to run:write vision/detector\n  iam explain --token $WANDB_IDENTITY_TOKEN_FILE",
 	}
 	as := c.Flags().String("as", "", "USERNAME, service_account:NAME, or anonymous")
+	key := c.Flags().String("key", "", "In place of WHO the ID of an API key: its owner, as far as the key's limits allow")
 	to := c.Flags().String("to", "", "A permission such as project:read, run:write, run:delete, team:manage")
 	tokenFile := c.Flags().String("token", "", "A file with an identity or access token, which is never printed; - reads standard input")
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -518,7 +524,7 @@ func explainCommand() *cobra.Command {
 		if len(args) != 1 {
 			return errors.New("name the resource, ENTITY/PROJECT or ENTITY; or --token FILE")
 		}
-		body, err := json.Marshal(map[string]string{"as": *as, "to": *to, "resource": args[0]})
+		body, err := json.Marshal(map[string]string{"as": *as, "key": *key, "to": *to, "resource": args[0]})
 		if err != nil {
 			return err
 		}

@@ -56,7 +56,7 @@ func (x *exchange) uploadTicket(urls []string) (string, bool) {
 	if x.caller.Principal == nil || !x.comesBack(urls...) {
 		return "", false
 	}
-	return x.g.Tickets.Mint(forUpload, x.caller.Principal.Ref, urls)
+	return x.g.Tickets.Mint(forUpload, x.caller.Principal, urls)
 }
 
 // downloadWithTicket returns the URL with a ticket in it when the download will come back to this host.
@@ -64,7 +64,7 @@ func (x *exchange) downloadWithTicket(url string) (string, bool) {
 	if x.caller.Principal == nil || !x.comesBack(url) {
 		return "", false
 	}
-	ticket, ok := x.g.Tickets.Mint(forDownload, x.caller.Principal.Ref, []string{url})
+	ticket, ok := x.g.Tickets.Mint(forDownload, x.caller.Principal, []string{url})
 	if !ok {
 		return "", false
 	}

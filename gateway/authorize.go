@@ -28,6 +28,9 @@ func (x *exchange) authorize(accesses []wandb.Access) error {
 			return err
 		}
 	}
+	if err := x.limitUnjudged(); err != nil {
+		return err
+	}
 	switch x.route.Kind {
 	case wandb.RoutePage:
 		return nil // any signed-in caller: the upstream shows what it shows to this person
@@ -45,7 +48,48 @@ func (x *exchange) authorize(accesses []wandb.Access) error {
 			return err
 		}
 	}
+	return x.limitMutation()
+}
+
+// limitUnjudged keeps keys with limits from what is let through to whoever is signed in: nobody can tell in
+// which project a page or an unknown route lies, nor what goes over a WebSocket and for how long.
+func (x *exchange) limitUnjudged() error {
+	p := x.caller.Principal
+	if p == nil || p.Limits == nil {
+		return nil
+	}
+	switch {
+	case upgrading(x.r.Header):
+		return x.deny(authz.Decision{Reason: ReasonKeyWebSocket}, &iam.Error{Kind: iam.KindDenied, Reason: ReasonKeyWebSocket,
+			Message: "This API key has limits, which nobody can hold a WebSocket to. Use a key without limits."})
+	case x.route.Kind == wandb.RoutePage:
+		return x.limitTo(authz.UnplacedRead)
+	case x.route.Kind == wandb.RouteUnknown && x.g.ForwardUnknown:
+		return x.limitTo(authz.UnplacedWrite)
+	}
 	return nil
+}
+
+// limitMutation keeps a key that only reads from mutations of which nothing else is to be judged: whatever their
+// arguments come to, they are there to write.
+func (x *exchange) limitMutation() error {
+	p := x.caller.Principal
+	if p == nil || p.Limits == nil || !p.Limits.ReadOnly || x.call == nil || !x.call.Mutation() {
+		return nil
+	}
+	return x.limitTo(authz.UnplacedWrite)
+}
+
+// limitTo refuses what the limits of the caller's key do not allow for what cannot be placed.
+func (x *exchange) limitTo(permission authz.Permission) error {
+	p := x.caller.Principal
+	facts := authz.Facts{Principal: p, Organization: p.Organization, Settings: authz.Settings{Unplaced: authz.UnplacedAllow}}
+	decision := authz.Decide(authz.Request{Permission: permission}, facts)
+	if decision.Allowed() {
+		return nil
+	}
+	x.event.decided(decision, permission, wandb.Resource{})
+	return x.deny(decision, authz.Refuse(decision, facts, authz.Names{}))
 }
 
 // anonymous handles a caller without a credential. It reports whether the request passes without
@@ -127,7 +171,7 @@ func (x *exchange) judge(a *wandb.Access) error {
 	}
 	x.event.decided(decision, permission, resource)
 	if decision.Allowed() {
-		if writes(permission) && x.destination == nil {
+		if permission.Writes() && x.destination == nil {
 			x.destination = facts.Entity
 		}
 		return nil
@@ -183,20 +227,10 @@ func claimedThere(r wandb.Resource, entity, project string) bool {
 
 // unplaced is the permission that the policy decides over, in place of one that has no project.
 func unplaced(p authz.Permission) authz.Permission {
-	if writes(p) {
+	if p.Writes() {
 		return authz.UnplacedWrite
 	}
 	return authz.UnplacedRead
-}
-
-// writes reports whether a permission changes anything.
-func writes(p authz.Permission) bool {
-	switch p {
-	case authz.ProjectRead, authz.EntityRead, authz.TeamReadMembers, authz.OrganizationRead, authz.ServerRead, authz.SelfRead, authz.UnplacedRead:
-		return false
-	default:
-		return true
-	}
 }
 
 // lookUp asks the directory once for each entity and project of a request.

@@ -76,7 +76,7 @@ func (w *world) Principal(_ context.Context, ref iam.PrincipalRef) (*iam.Princip
 }
 
 func (w *world) Facts(_ context.Context, who Caller, entity, project string) (authz.Facts, error) {
-	f := authz.Facts{Principal: who.Principal, Organization: "acme"}
+	f := authz.Facts{Principal: who.Principal, Organization: "acme", ProjectName: project}
 	for _, e := range []iam.Entity{vision, speech} {
 		if e.Name == entity {
 			f.Entity, f.Project = &e, w.projects[entity+"/"+project]
@@ -695,7 +695,7 @@ func TestUploadsGetTickets(t *testing.T) {
 func TestUploadWithCredentialAndTicket(t *testing.T) {
 	s := newScene(t)
 	target := "https://gw.test/storage/a?sig=1"
-	ticket, _ := s.config.Tickets.Mint(forUpload, s.world.principals["alice-key"].Ref, []string{target})
+	ticket, _ := s.config.Tickets.Mint(forUpload, s.world.principals["alice-key"], []string{target})
 	h := http.Header{TicketHeader: {ticket}}
 	s.forwarded(s.do("PUT", target, "alice-key", "data", h))
 	s.refused(s.do("PUT", target, "bob-key", "data", h), 401, ReasonBadTicket)

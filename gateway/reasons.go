@@ -25,6 +25,7 @@ const (
 	ReasonNotConfigured       iam.Reason = "not_configured"
 	ReasonCrossSite           iam.Reason = "cross_site"
 	ReasonKeyNeeded           iam.Reason = "api_key_needed"
+	ReasonKeyWebSocket        iam.Reason = "key_websocket"
 	// ReasonServerUnreachable: what was let through got no answer.
 	ReasonServerUnreachable iam.Reason = "server_unreachable"
 )

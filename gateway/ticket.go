@@ -21,7 +21,8 @@ import (
 // stands in the URL itself, for there is no other place, and is taken out before the request goes on.
 //
 // A ticket is bound to a method, to the exact URLs it was made for and to the principal, and is good
-// for 24 h, as often as the client retries (design section 6). It is
+// for 24 h, or until the API key ends with which it was asked for, as often as the client retries (design
+// section 6). It is
 //
 //	base64url(expiry . principal . 0x00 . one tag for each URL . MAC over all before)
 //
@@ -45,14 +46,18 @@ const (
 func NewTickets(key [32]byte) *Tickets { return &Tickets{key: key, now: time.Now} }
 
 // Mint returns a ticket for requests of these URLs by the principal: uploads by PUT, or downloads by
-// GET and HEAD. It is false when there are no URLs, or more than one header can carry.
-func (t *Tickets) Mint(use ticketUse, ref iam.PrincipalRef, urls []string) (string, bool) {
-	if len(urls) == 0 || len(urls) > maxTicketURLs || ref.ID == "" {
+// GET and HEAD. It is false when there are no URLs, or more than one header can carry. It ends no later than the
+// API key that asked for it.
+func (t *Tickets) Mint(use ticketUse, p *iam.Principal, urls []string) (string, bool) {
+	if len(urls) == 0 || len(urls) > maxTicketURLs || p.Ref.ID == "" {
 		return "", false
 	}
-	who := ref.String()
+	who, end := p.Ref.String(), t.now().Add(ticketLife)
+	if l := p.Limits; l != nil && !l.Expires.IsZero() && l.Expires.Before(end) {
+		end = l.Expires
+	}
 	b := make([]byte, 0, ticketExpiry+len(who)+1+len(urls)*ticketTag+ticketMAC)
-	b = binary.BigEndian.AppendUint64(b, uint64(t.now().Add(ticketLife).Unix()))
+	b = binary.BigEndian.AppendUint64(b, uint64(end.Unix()))
 	b = append(b, who...)
 	b = append(b, 0)
 	for _, u := range urls {

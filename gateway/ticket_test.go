@@ -17,7 +17,7 @@ func testTickets(now time.Time) *Tickets {
 	return t
 }
 
-var alice = iam.UserID("usr_1").Ref()
+var alice = &iam.Principal{Ref: iam.UserID("usr_1").Ref()}
 
 func TestTicketIsGoodForItsURLs(t *testing.T) {
 	start := time.Unix(1_800_000_000, 0)
@@ -60,13 +60,36 @@ func TestTicketIsGoodForItsURLs(t *testing.T) {
 			if (err == nil) != tt.want {
 				t.Fatalf("err = %v, want accepted %t", err, tt.want)
 			}
-			if tt.want && ref != alice {
+			if tt.want && ref != alice.Ref {
 				t.Errorf("principal %v", ref)
 			}
 			if !tt.want && iam.KindOf(err) != iam.KindUnauthenticated {
 				t.Errorf("kind of %v", err)
 			}
 		})
+	}
+}
+
+// TestTicketEndsWithTheKey: what a key that ends has asked for does not outlive it.
+func TestTicketEndsWithTheKey(t *testing.T) {
+	start := time.Unix(1_800_000_000, 0)
+	for name, tt := range map[string]struct {
+		limits *iam.KeyLimits
+		life   time.Duration
+	}{
+		"no limits":       {nil, ticketLife},
+		"another limit":   {&iam.KeyLimits{ReadOnly: true}, ticketLife},
+		"ends in an hour": {&iam.KeyLimits{Expires: start.Add(time.Hour)}, time.Hour},
+		"ends in a year":  {&iam.KeyLimits{Expires: start.Add(365 * 24 * time.Hour)}, ticketLife},
+	} {
+		tickets := testTickets(start)
+		ticket, _ := tickets.Mint(forUpload, &iam.Principal{Ref: alice.Ref, Limits: tt.limits}, []string{"https://gw.test/a"})
+		for after, want := range map[time.Duration]bool{tt.life - time.Second: true, tt.life: false} {
+			tickets.now = func() time.Time { return start.Add(after) }
+			if _, err := tickets.Verify(ticket, forUpload, "gw.test/a"); (err == nil) != want {
+				t.Errorf("%s, after %s: %v, want it good: %t", name, after, err, want)
+			}
+		}
 	}
 }
 
@@ -122,7 +145,7 @@ func TestDownloadTicketStandsInTheURL(t *testing.T) {
 			t.Run(tt.name, func(t *testing.T) {
 				r := httptest.NewRequest(tt.method, tt.url, nil)
 				ref, err := tickets.present(r)
-				if (err == nil && ref == alice) != tt.want {
+				if (err == nil && ref == alice.Ref) != tt.want {
 					t.Fatalf("principal %v, error %v; want accepted %t", ref, err, tt.want)
 				}
 				if got := "https://gw.test" + r.URL.RequestURI(); tt.want && got != signed {
@@ -156,7 +179,7 @@ func TestMintRefusesWhatItCannotCarry(t *testing.T) {
 	if ticket, ok := tickets.Mint(forUpload, alice, many[:maxTicketURLs]); !ok || len(ticket) > 8000 {
 		t.Errorf("ticket for %d files: %t, %d bytes; proxies allow 8 KiB", maxTicketURLs, ok, len(ticket))
 	}
-	if _, ok := tickets.Mint(forUpload, iam.PrincipalRef{}, many[:1]); ok {
+	if _, ok := tickets.Mint(forUpload, &iam.Principal{}, many[:1]); ok {
 		t.Error("minted for nobody")
 	}
 }

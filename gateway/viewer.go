@@ -22,7 +22,7 @@ func answerViewer(p *iam.Principal, fields []wandb.Field, apiKeys func(wandb.Fie
 		case "username", "entity", "email", "name":
 			return viewerText(p, f.Name)
 		case "admin":
-			return p.IsUser() && p.Role == iam.OrganizationAdmin
+			return p.IsUser() && p.Role == iam.OrganizationAdmin && (p.Limits == nil || !p.Limits.Scoped() && !p.Limits.ReadOnly)
 		case "flags":
 			return "{}"
 		case "accountType":

@@ -245,6 +245,35 @@ func TestWaitingKey(t *testing.T) {
 	}
 }
 
+// A key with limits of whoever made the account is handed none without, and takes none from who may have it: also
+// one that only ends, though it may administer the team.
+func TestWaitingKeyIsNotForKeysWithLimits(t *testing.T) {
+	o := newOffice(t)
+	if _, err := o.ask("tina", "createServiceAccount", map[string]any{"entityName": "vision", "description": "bot"}, "user{id}"); err != nil {
+		t.Fatal(err)
+	}
+	whole := o.people["tina"]
+	for name, l := range map[string]iam.KeyLimits{
+		"ends": {Expires: o.now.Add(time.Hour)}, "reads": {ReadOnly: true}, "of the team": {Entity: o.team.Entity()},
+	} {
+		secret, _, err := o.Directory.CreateKey(t.Context(), directory.NewKey{Owner: whole.Ref, Name: name, Limits: l})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o.people["tina"], err = o.Directory.PrincipalByKey(t.Context(), secret); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := o.ask("tina", "entity", map[string]any{"name": "vision"}, "members{username apiKey}")
+		if err != nil || !strings.Contains(answer, `"bot"`) || strings.Contains(answer, "wbg-") {
+			t.Errorf("a key that %s is shown %s, %v", name, answer, err)
+		}
+	}
+	o.people["tina"] = whole
+	if answer, err := o.ask("tina", "entity", map[string]any{"name": "vision"}, "members{username apiKey}"); err != nil || strings.Count(answer, "wbg-") != 1 {
+		t.Errorf("afterwards she is shown %s, %v", answer, err)
+	}
+}
+
 // What is not selected is not done: a look at the members without keys leaves them waiting.
 func TestLookingWithoutKeysTakesNone(t *testing.T) {
 	o := newOffice(t)

@@ -184,6 +184,8 @@ func (a *Accounts) members(ctx context.Context, facts authz.Facts, handOver bool
 	if err != nil {
 		return nil, err
 	}
+	// A key with limits is handed none without: who finds it must not come to more by it.
+	handOver = handOver && facts.Principal.Limits == nil
 	if handOver && authz.Decide(authz.Request{Permission: authz.TeamManage}, facts).Allowed() {
 		if err := a.handOver(ctx, facts.Principal, team, accounts); err != nil {
 			return nil, err

@@ -66,6 +66,10 @@ type request struct {
 	Keys      *string  `json:"keys"`
 	Roots     *string  `json:"tls_ca"`
 	Before    *string  `json:"before"`
+	Expires   *string  `json:"expires"`
+	ReadOnly  *bool    `json:"read_only"`
+	Entity    *string  `json:"entity"`
+	Project   *string  `json:"project"`
 	Unbind    *string  `json:"unbind"`
 
 	User *string `json:"user"`

@@ -16,6 +16,7 @@ type KeyRow struct {
 	Owner   string    `json:"owner"`
 	Name    string    `json:"name"`
 	Created time.Time `json:"created"`
+	keyLimits
 }
 
 func (s *Service) createKey(ctx context.Context, r request) (any, error) {
@@ -26,7 +27,11 @@ func (s *Service) createKey(ctx context.Context, r request) (any, error) {
 	if text(r.Name) == "" {
 		return nil, iam.Invalidf("a key needs --name, which says what it is for: `--name laptop`")
 	}
-	secret, change, err := s.directory.MintKey(ctx, owner, *r.Name)
+	limits, err := s.keyLimits(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	secret, change, err := s.directory.CreateKey(ctx, directory.NewKey{Owner: owner, Name: *r.Name, Limits: limits})
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +74,7 @@ func noKey(id string) error {
 
 // keyRows collects keys, sorted by owner and time.
 func (s *Service) keyRows(ctx context.Context, owner iam.PrincipalRef, wanted func(directory.Key) bool) ([]KeyRow, error) {
-	names := make(map[iam.PrincipalRef]string)
+	names, entities := make(map[iam.PrincipalRef]string), make(map[iam.EntityID]string)
 	rows := []KeyRow{}
 	err := s.directory.Keys(ctx, owner, func(k directory.Key) error {
 		if !wanted(k) {
@@ -86,7 +91,11 @@ func (s *Service) keyRows(ctx context.Context, owner iam.PrincipalRef, wanted fu
 			}
 			names[k.Owner] = name
 		}
-		rows = append(rows, KeyRow{k.ID, name, k.Name, k.Created})
+		limits, err := s.shownLimits(ctx, k.KeyLimits, entities)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, KeyRow{k.ID, name, k.Name, k.Created, limits})
 		return nil
 	})
 	slices.SortFunc(rows, func(a, b KeyRow) int {

@@ -15,7 +15,7 @@
 //	team/<team id>                        iam.Team
 //	sa/<service account id>               iam.ServiceAccount
 //	project/<entity id>/<name>            iam.Project, with invitations and project roles
-//	key/<HMAC-SHA256 of the key, hex>     the API key's id, owner, name; never the key
+//	key/<HMAC-SHA256 of the key, hex>     the API key's id, owner, name, limits; never the key
 //	upstream_key/<team or user id>        the owner's key of the W&B server, as package vault sealed it
 //	handover/<principal>/<team id>/<id>   a new service account's key, sealed, for who made it (handover.go)
 //	group/<team id>                       what provisioning calls the team, and when its members changed

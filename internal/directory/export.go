@@ -91,6 +91,11 @@ type (
 		Owner   string    `json:"owner"`
 		Name    string    `json:"name"`
 		Created time.Time `json:"created"`
+		// What a key is not limited in has no member. An empty entity was deleted: such a row makes no key.
+		Expires  time.Time `json:"expires,omitzero"`
+		ReadOnly bool      `json:"read_only,omitempty"`
+		Entity   *string   `json:"entity,omitempty"`
+		Project  string    `json:"project,omitempty"`
 	}
 )
 
@@ -272,7 +277,13 @@ func (e *exporter) member(p *iam.Project, m iam.ProjectMember) exportedMember {
 }
 
 func (e *exporter) key(k Key) error {
-	e.file.APIKeys = append(e.file.APIKeys, exportedKey{k.ID, e.principal(k.Owner), k.Name, k.Created})
+	row := exportedKey{ID: k.ID, Owner: e.principal(k.Owner), Name: k.Name, Created: k.Created,
+		Expires: k.Expires, ReadOnly: k.ReadOnly, Project: k.Project}
+	if k.Entity != "" {
+		name := e.entities[k.Entity]
+		row.Entity = &name
+	}
+	e.file.APIKeys = append(e.file.APIKeys, row)
 	return nil
 }
 

@@ -39,7 +39,7 @@ func (d *Directory) Facts(ctx context.Context, p *iam.Principal, entity, project
 }
 
 func (d *Directory) readFacts(ctx context.Context, v *hotcache.View, p *iam.Principal, entity, project string) (authz.Facts, error) {
-	f := authz.Facts{Organization: d.organization, Settings: d.settings}
+	f := authz.Facts{Organization: d.organization, Settings: d.settings, ProjectName: project}
 	switch {
 	case p == nil || p.IsAnonymous():
 	case p.FromUpstream:

@@ -450,6 +450,7 @@ func (im *importer) projectMember(p *iam.Project, m projectMember) (entry iam.Pr
 func (im *importer) apiKey(r *row) error {
 	owner, name, key, id := r.needText("owner"), r.text("name"), r.text("key"), r.text("id")
 	r.text("created") // exported for people
+	limits := readKeyLimits(r)
 	at := r.label
 	var sum string
 	if key != nil {
@@ -466,7 +467,7 @@ func (im *importer) apiKey(r *row) error {
 		return err
 	}
 	if key == nil {
-		return im.keyKnownByID(ref, iam.KeyID(*id), name)
+		return im.keyKnownByID(ref, iam.KeyID(*id), name, limits)
 	}
 	if secret := iam.NewSecret(*key); id != nil && *id != string(apikey.ID(secret)) {
 		return iam.Invalidf("the key has not the id %s: give the key without an id", untrusted.Clip(*id))
@@ -476,11 +477,19 @@ func (im *importer) apiKey(r *row) error {
 	if err != nil {
 		return err
 	}
-	keyName := deref(name)
-	if was != nil && name == nil {
-		keyName = was.Name
+	n := NewKey{Owner: ref, Name: deref(name)}
+	if was != nil {
+		if name == nil {
+			n.Name = was.Name
+		}
+		err = im.sameLimits(limits, was)
+	} else {
+		n.Limits, err = im.newLimits(limits)
 	}
-	c, err := im.tx.putKey(ref, keyName, iam.NewSecret(*key))
+	if err != nil {
+		return err
+	}
+	c, err := im.tx.putKey(n, iam.NewSecret(*key))
 	if err != nil {
 		return err
 	}
@@ -490,7 +499,7 @@ func (im *importer) apiKey(r *row) error {
 
 // keyKnownByID applies an exported row, which has no key: it can rename the key, and keeps it from
 // being pruned. A key that is not recorded here cannot be made from its id.
-func (im *importer) keyKnownByID(owner iam.PrincipalRef, id iam.KeyID, name *string) error {
+func (im *importer) keyKnownByID(owner iam.PrincipalRef, id iam.KeyID, name *string, limits importedLimits) error {
 	found, err := im.tx.keysWithID(owner, id)
 	if err != nil {
 		return err
@@ -498,8 +507,14 @@ func (im *importer) keyKnownByID(owner iam.PrincipalRef, id iam.KeyID, name *str
 	before := im.tx.changes
 	for _, k := range found {
 		im.named["api_key/"+k.sum] = "its id"
-		if name == nil || len(found) > 1 {
+		if len(found) > 1 {
 			continue // which of them is meant cannot be told
+		}
+		if err := im.sameLimits(limits, k.record); err != nil {
+			return err
+		}
+		if name == nil {
+			continue
 		}
 		if err := validLabel("key name", *name); err != nil {
 			return err

@@ -18,15 +18,34 @@ type Key struct {
 	Owner   iam.PrincipalRef `json:"owner"`
 	Name    string           `json:"name"`
 	Created time.Time        `json:"created"`
+	iam.KeyLimits
 }
 
-// MintKey makes an API key for a principal. The secret is returned here and nowhere else. External
-// service accounts own no keys (KEY-4).
+// NewKey describes an API key to be made.
+type NewKey struct {
+	Owner iam.PrincipalRef
+	Name  string
+	// Limits are what the key may less than its owner, for good.
+	Limits iam.KeyLimits
+}
+
+// MintKey makes an API key for a principal, without limits. The secret is returned here and nowhere else.
+// External service accounts own no keys (KEY-4).
 func (d *Directory) MintKey(ctx context.Context, owner iam.PrincipalRef, name string) (iam.Secret, Change[Key], error) {
+	return d.CreateKey(ctx, NewKey{Owner: owner, Name: name})
+}
+
+// CreateKey is MintKey for keys that may have limits. One that has expired already, or whose entity is not
+// there, is iam.KindInvalid or iam.KindNotFound.
+func (d *Directory) CreateKey(ctx context.Context, n NewKey) (iam.Secret, Change[Key], error) {
 	var c Change[Key]
 	secret, _ := apikey.Mint()
+	n.Limits.Expires = n.Limits.Expires.UTC().Truncate(time.Second)
+	if n.Limits.Expired(d.now()) {
+		return iam.Secret{}, c, iam.Invalidf("the key would have expired already, on %s: name a moment that is to come", moment(n.Limits.Expires))
+	}
 	err := d.change(ctx, func(tx *transaction) (err error) {
-		c, err = tx.putKey(owner, name, secret)
+		c, err = tx.putKey(n, secret)
 		return err
 	})
 	if err != nil {
@@ -40,7 +59,7 @@ func (d *Directory) MintKey(ctx context.Context, owner iam.PrincipalRef, name st
 func (d *Directory) ImportKey(ctx context.Context, owner iam.PrincipalRef, name string, key iam.Secret) (Change[Key], error) {
 	var c Change[Key]
 	err := d.change(ctx, func(tx *transaction) (err error) {
-		c, err = tx.putKey(owner, name, key)
+		c, err = tx.putKey(NewKey{Owner: owner, Name: name}, key)
 		return err
 	})
 	return c, err
@@ -99,10 +118,10 @@ func (d *Directory) DeleteKey(ctx context.Context, owner iam.PrincipalRef, id ia
 	return c, err
 }
 
-func (r *keyRecord) key() Key { return Key{r.ID, r.Owner, r.Name, r.Created} }
+func (r *keyRecord) key() Key { return Key{r.ID, r.Owner, r.Name, r.Created, r.KeyLimits} }
 
-// putKey records a key for its owner, or renames it.
-func (tx *transaction) putKey(owner iam.PrincipalRef, name string, key iam.Secret) (c Change[Key], err error) {
+// putKey records a key for its owner, or renames it: the limits of one that is recorded stay.
+func (tx *transaction) putKey(n NewKey, key iam.Secret) (c Change[Key], err error) {
 	switch apikey.FormOf(key.Reveal()) {
 	case apikey.Minted, apikey.Foreign:
 	case apikey.MintedDamaged:
@@ -114,10 +133,10 @@ func (tx *transaction) putKey(owner iam.PrincipalRef, name string, key iam.Secre
 	default:
 		return c, malformedKey()
 	}
-	if err := validLabel("key name", name); err != nil {
+	if err := validLabel("key name", n.Name); err != nil {
 		return c, err
 	}
-	if err := tx.canOwnKeys(owner); err != nil {
+	if err := tx.canOwnKeys(n.Owner); err != nil {
 		return c, err
 	}
 	sum := tx.d.hashOf(key)
@@ -126,22 +145,25 @@ func (tx *transaction) putKey(owner iam.PrincipalRef, name string, key iam.Secre
 	if err != nil {
 		return c, err
 	}
-	if r != nil && r.Owner != owner {
+	if r != nil && r.Owner != n.Owner {
 		return c, iam.Conflictf("the key with id %s belongs to somebody else: delete it there first", r.ID)
 	}
 	if r == nil {
-		r = &keyRecord{ID: apikey.ID(key), Owner: owner, Created: tx.d.created()}
+		if err := tx.canBeLimits(n.Limits); err != nil {
+			return c, err
+		}
+		r = &keyRecord{ID: apikey.ID(key), Owner: n.Owner, Created: tx.d.created(), KeyLimits: n.Limits}
 	} else {
 		before := r.key()
 		c.Before = &before
 	}
-	r.Name = name
+	r.Name = n.Name
 	after := r.key()
 	c.After = &after
 	if err := tx.put(tx.d.names.keysWithID(r.ID)+sum, struct{}{}); err != nil {
 		return c, err
 	}
-	if err := tx.put(tx.d.names.keysOf(owner)+sum, struct{}{}); err != nil {
+	if err := tx.put(tx.d.names.keysOf(n.Owner)+sum, struct{}{}); err != nil {
 		return c, err
 	}
 	return c, tx.put(record, r)

@@ -36,8 +36,8 @@ func Deactivated(p *iam.Principal) error {
 		Message: "the " + kind + " " + p.Username + " is deactivated: an organization admin can reactivate it"}
 }
 
-// PrincipalByKey returns who owns an API key. A key that is unknown or whose owner is deactivated
-// (ReasonDeactivated) is iam.KindUnauthenticated; iam.KindUnavailable means that the store did not
+// PrincipalByKey returns who owns an API key, with the key's limits. A key that is unknown, whose owner is
+// deactivated (ReasonDeactivated) or that has ended (ReasonKeyExpired) is iam.KindUnauthenticated; iam.KindUnavailable means that the store did not
 // answer, and says nothing about the key.
 func (d *Directory) PrincipalByKey(ctx context.Context, key iam.Secret) (*iam.Principal, error) {
 	p, _, err := d.OwnerOrAbsence(ctx, key)
@@ -74,6 +74,11 @@ func (d *Directory) OwnerOrAbsence(ctx context.Context, key iam.Secret) (*iam.Pr
 	case !p.Active:
 		return nil, Absence{}, Deactivated(p)
 	}
+	if p.Limits != nil {
+		if err := d.Expired(p); err != nil {
+			return nil, Absence{}, err
+		}
+	}
 	return p, Absence{}, nil
 }
 
@@ -104,34 +109,51 @@ func found(err error) error {
 // ownerOf finds the owner of an API key through a reading session. It returns store.ErrNotFound when there is none.
 func (d *Directory) ownerOf(ctx context.Context, v *hotcache.View, key iam.Secret) (*iam.Principal, error) {
 	l := d.owners.Get().(*ownerLookup)
-	l.built = false
 	l.read(key)
-	l.name = append(append(l.name[:0], d.names.owner...), l.sum[:]...)
-	p, err := hotcache.Derived(ctx, v, l.name, l.build)
-	if !l.built {
-		d.owners.Put(l) // a hit: nobody else holds its function
-	}
-	return p, err
+	return l.find(ctx, v)
+}
+
+// ownerOfSum is ownerOf for a key whose hash is known.
+func (d *Directory) ownerOfSum(ctx context.Context, v *hotcache.View, sum []byte) (*iam.Principal, error) {
+	l := d.owners.Get().(*ownerLookup)
+	copy(l.sum[:], sum)
+	return l.find(ctx, v)
 }
 
 // ownerLookup carries one look-up to the function that the cache calls on a miss. A closure would do
 // the same, and cost an allocation on every hit.
 type ownerLookup struct {
+	d *Directory
 	macState
 	name  []byte
 	built bool
 	build func(context.Context, *hotcache.View) (*iam.Principal, error)
 }
 
+// find looks up the key whose hash is l.sum. l is not the caller's any more.
+func (l *ownerLookup) find(ctx context.Context, v *hotcache.View) (*iam.Principal, error) {
+	l.built = false
+	l.name = append(append(l.name[:0], l.d.names.owner...), l.sum[:]...)
+	p, err := hotcache.Derived(ctx, v, l.name, l.build)
+	if !l.built {
+		l.d.owners.Put(l) // a hit: nobody else holds its function
+	}
+	return p, err
+}
+
 func newOwnerLookup(d *Directory) *ownerLookup {
-	l := &ownerLookup{macState: d.newMacState()}
+	l := &ownerLookup{d: d, macState: d.newMacState()}
 	l.build = func(ctx context.Context, v *hotcache.View) (*iam.Principal, error) {
 		l.built = true
 		k, err := hotcache.ReadUnkept(ctx, v, d.names.key+hex.EncodeToString(l.sum[:]), decode[keyRecord])
 		if err != nil {
 			return nil, err
 		}
-		return d.read(ctx, v, k.Owner)
+		p, err := d.read(ctx, v, k.Owner)
+		if err != nil || k.KeyLimits.IsZero() {
+			return p, err
+		}
+		return d.limited(ctx, v, p, k.KeyLimits)
 	}
 	return l
 }
@@ -195,21 +217,31 @@ func (r *reading) Holds() bool { return r.directory.cache.View().Again(r.held) }
 
 // again returns a principal that was read by this directory before, provided that nothing of it has
 // changed: then it counts as read through v. It is the directory's own, whatever became of the
-// caller's copy.
+// caller's copy, with the same key's limits.
 func (d *Directory) again(v *hotcache.View, p *iam.Principal) (*iam.Principal, bool) {
 	r, ok := p.Reading.(*reading)
-	if !ok || r.directory != d || r.principal.Ref != p.Ref || !v.Again(r.held) {
+	if !ok || r.directory != d || r.principal.Ref != p.Ref || r.principal.Limits != p.Limits || !v.Again(r.held) {
 		return nil, false
 	}
 	return &r.principal, true
 }
 
-// readAgain is read for a principal that may have been read before.
+// readAgain is read for a principal that may have been read before. It keeps the limits of the key by which the
+// principal was found: they never change, and whatever else did, the request was made with that key.
 func (d *Directory) readAgain(ctx context.Context, v *hotcache.View, p *iam.Principal) (*iam.Principal, error) {
 	if same, ok := d.again(v, p); ok {
 		return same, nil
 	}
-	return d.read(ctx, v, p.Ref)
+	fresh, err := d.read(ctx, v, p.Ref)
+	limits := p.Limits
+	if r, ok := p.Reading.(*reading); ok && r.principal.Ref == p.Ref && r.principal.Limits != nil {
+		limits = r.principal.Limits
+	}
+	if err != nil || limits == nil {
+		return fresh, err
+	}
+	kept := narrowed(fresh, limits)
+	return &kept, nil
 }
 
 func (d *Directory) buildPrincipal(ctx context.Context, v *hotcache.View, ref iam.PrincipalRef) (*iam.Principal, error) {

@@ -40,12 +40,51 @@ type emailRecord struct {
 	Reserved bool `json:"reserved,omitempty"`
 }
 
-// keyRecord is one API key. More members may come (expiry, scope): what is absent means "none".
+// keyRecord is one API key.
 type keyRecord struct {
+	ID      iam.KeyID
+	Owner   iam.PrincipalRef
+	Name    string
+	Created time.Time
+	iam.KeyLimits
+}
+
+// keyForm is how a keyRecord is written. The owner of a key with limits stands with these: a gateway from before there
+// were any, or one that is put back in its place, finds nobody's key and refuses it, instead of taking it for one that
+// may all. Whoever adds limits that these gateways would not know does the same.
+type keyForm struct {
 	ID      iam.KeyID        `json:"id"`
-	Owner   iam.PrincipalRef `json:"owner"`
+	Owner   iam.PrincipalRef `json:"owner,omitzero"`
 	Name    string           `json:"name,omitempty"`
 	Created time.Time        `json:"created"`
+	Limited *limitedForm     `json:"limited,omitempty"`
+}
+
+type limitedForm struct {
+	Owner iam.PrincipalRef `json:"owner"`
+	iam.KeyLimits
+}
+
+// MarshalJSON implements json.Marshaler.
+func (r *keyRecord) MarshalJSON() ([]byte, error) {
+	form := keyForm{ID: r.ID, Owner: r.Owner, Name: r.Name, Created: r.Created}
+	if !r.KeyLimits.IsZero() {
+		form.Owner, form.Limited = iam.PrincipalRef{}, &limitedForm{r.Owner, r.KeyLimits}
+	}
+	return json.Marshal(form)
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (r *keyRecord) UnmarshalJSON(b []byte) error {
+	var form keyForm
+	if err := json.Unmarshal(b, &form); err != nil {
+		return err
+	}
+	*r = keyRecord{ID: form.ID, Owner: form.Owner, Name: form.Name, Created: form.Created}
+	if form.Limited != nil {
+		r.Owner, r.KeyLimits = form.Limited.Owner, form.Limited.KeyLimits
+	}
+	return nil
 }
 
 // projectLocation is where a project id is recorded.

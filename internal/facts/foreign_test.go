@@ -49,6 +49,24 @@ func TestKeyOfTheServerBecomesOurs(t *testing.T) {
 	}
 }
 
+// A key that is recorded here and has ended is not the server's to judge, though the server knows it.
+func TestEndedKeyIsNotTheServers(t *testing.T) {
+	d, local := localFacts(t)
+	w := beside(t, local, server(t))
+	c := iam.Credential{Kind: iam.CredentialAPIKey, Secret: iam.NewSecret(key("mia"))}
+	if p, err := w.Identify(t.Context(), c); err != nil || !p.FromUpstream { // and is remembered as the server's
+		t.Fatal(p, err)
+	}
+	if _, err := d.Import(t.Context(), []byte(`{"users": [{"username": "eve", "role": "admin"}], "api_keys": [{"owner": "eve", "key": "`+key("mia")+`", "expires": "2020-01-31"}]}`), directory.ImportOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if p, err := w.Identify(t.Context(), c); iam.KindOf(err) != iam.KindUnauthenticated || iam.ReasonOf(err) != directory.ReasonKeyExpired {
+			t.Errorf("%v, %v", p, err)
+		}
+	}
+}
+
 // What is known of a key serves the kind of credential that it was found for, and only while the store
 // answers: else nobody can tell whether the key was recorded here meanwhile.
 func TestForeignKeysNeedTheStore(t *testing.T) {

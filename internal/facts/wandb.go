@@ -7,6 +7,7 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/authz"
 	"github.com/wandb-gateway/wandb-gateway/gateway"
 	"github.com/wandb-gateway/wandb-gateway/internal/apikey"
+	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb"
 	"github.com/wandb-gateway/wandb-gateway/internal/wandb/upstream"
@@ -62,8 +63,8 @@ func (w *Wandb) ownerOf(ctx context.Context, c iam.Credential) (*iam.Principal, 
 		return w.upstream.PrincipalByDigest(ctx, c, digest)
 	}
 	p, absence, err := w.local.directory.OwnerOrAbsence(ctx, c.Secret)
-	if err == nil || iam.ReasonOf(err) == authz.ReasonDeactivated || iam.KindOf(err) != iam.KindUnauthenticated {
-		return p, err
+	if err == nil || iam.ReasonOf(err) != directory.ReasonUnknownCredential {
+		return p, err // known here: one that ended, or whose owner is deactivated, is not the server's to judge
 	}
 	if apikey.Ours(c.Secret.Reveal()) {
 		return nil, errUnknownKey

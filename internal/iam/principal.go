@@ -110,6 +110,10 @@ type Principal struct {
 	// it is refused with the advice to set WANDB_ENTITY.
 	DefaultEntity string
 
+	// Limits are those of the API key by which the principal was found; nil if it has none, or if it was found in
+	// another way. Teams, PersonalEntity and DefaultEntity then tell no more than the key is for.
+	Limits *KeyLimits
+
 	// FromUpstream is true when the deployment behind the gateway is the record of this principal:
 	// it knows the caller's own credential (design section 4, directory wandb).
 	FromUpstream bool

@@ -26,7 +26,7 @@ import (
 // Errors are iam.KindUnavailable; iam.KindUnauthenticated when the server no longer knows c; and
 // iam.KindDenied with ReasonNoAdminKey.
 func (d *Directory) Facts(ctx context.Context, p *iam.Principal, c iam.Credential, entity, project string) (authz.Facts, error) {
-	facts := authz.Facts{Organization: d.organization}
+	facts := authz.Facts{Organization: d.organization, ProjectName: project}
 	if entity == "" || len(entity) > maxNameBytes || len(project) > maxNameBytes {
 		facts.Principal = judged(p)
 		return facts, nil
@@ -35,7 +35,9 @@ func (d *Directory) Facts(ctx context.Context, p *iam.Principal, c iam.Credentia
 	if err != nil {
 		return facts, err
 	}
-	return s.facts(d, p), nil
+	facts = s.facts(d, p)
+	facts.ProjectName = project
+	return facts, nil
 }
 
 // showTo returns what the server shows of an entity and a project as far as p is concerned. Its errors
@@ -245,5 +247,24 @@ func bind(p *iam.Principal) *iam.Principal {
 	for i := range bound.Teams {
 		bound.Teams[i].ID = TeamID(bound.Teams[i].Name)
 	}
+	if l := p.Limits; l != nil && l.Entity != "" {
+		limits := *l
+		limits.Entity = boundEntity(l)
+		bound.Limits = &limits
+	}
 	return &bound
+}
+
+// boundEntity is the server's id of the entity for which a key of the gateway's is. What was deleted from the
+// gateway's record is nothing at the server, whatever has its name there. Nobody of the gateway's own record is
+// the person of a personal entity at the server.
+func boundEntity(l *iam.KeyLimits) iam.EntityID {
+	_, isTeam := l.Entity.Team()
+	switch {
+	case l.EntityName == "":
+		return l.Entity // which no entity of the server's has
+	case isTeam:
+		return TeamID(l.EntityName).Entity()
+	}
+	return userIDByName(l.EntityName).PersonalEntity()
 }

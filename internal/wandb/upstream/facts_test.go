@@ -234,6 +234,67 @@ func TestAdministratorAsCaller(t *testing.T) {
 	}
 }
 
+// A key with limits of the gateway's own is for the server's entity of that name, and for nothing once the gateway's
+// is gone.
+func TestLocalKeysWithLimits(t *testing.T) {
+	s := newFakeServer()
+	root := basic(rootKey)
+	const person = `{"name":"dora","isTeam":false,"readOnly":true,"readOnlyAdmin":true}`
+	for place, entity := range map[string]string{"vision": visionEntity, "audio": audioEntity, "dora": person} {
+		s.entities[root+" "+place] = entity
+		for _, name := range []string{"open", "other"} {
+			s.projects[root+" "+place+"/"+name] = project(name, "USER_WRITE", entity, `"readOnly":true`)
+		}
+	}
+	d := directory(t, s, withAdmin)
+	as := func(l iam.KeyLimits) *iam.Principal {
+		return &iam.Principal{Ref: iam.NewServiceAccountID().Ref(), Organization: "acme", Active: true, Username: "all", Limits: &l}
+	}
+	id := iam.NewTeamID().Entity()
+	team := as(iam.KeyLimits{Entity: id, EntityName: "vision"})
+	one := as(iam.KeyLimits{Entity: id, EntityName: "vision", Project: "open"})
+	own := as(iam.KeyLimits{Entity: iam.NewUserID().PersonalEntity(), EntityName: "dora"})
+	gone := as(iam.KeyLimits{Entity: id})
+	reads := as(iam.KeyLimits{ReadOnly: true})
+	for _, tt := range []struct {
+		name          string
+		p             *iam.Principal
+		entity        string
+		project       string
+		read, write   bool
+		whyNot        iam.Reason
+		entityIsShown bool
+	}{
+		{"its team", team, "vision", "open", true, true, "", true},
+		{"another project", team, "vision", "other", true, true, "", true},
+		{"a new project", team, "vision", "new", true, true, "", true},
+		{"another team", team, "audio", "open", false, false, authz.ReasonKeyScope, false},
+		{"a person", team, "dora", "open", false, false, authz.ReasonKeyScope, false},
+		{"nothing", team, "nowhere", "open", false, false, authz.ReasonKeyScope, false},
+		{"its project", one, "vision", "open", true, true, "", true},
+		{"not its project", one, "vision", "other", false, false, authz.ReasonKeyScope, true},
+		{"not its new project", one, "vision", "new", false, false, authz.ReasonKeyScope, true},
+		{"its project's name elsewhere", one, "audio", "open", false, false, authz.ReasonKeyScope, false},
+		{"its person", own, "dora", "open", true, true, "", true},
+		{"not its person", own, "vision", "open", false, false, authz.ReasonKeyScope, false},
+		{"of a deleted team", gone, "vision", "open", false, false, authz.ReasonKeyScope, false},
+		{"reading", reads, "vision", "open", true, false, authz.ReasonKeyReadOnly, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for range 2 { // asked, and remembered
+				f, err := d.Facts(t.Context(), tt.p, iam.Credential{}, tt.entity, tt.project)
+				if err != nil {
+					t.Fatal(err)
+				}
+				write := authz.Decide(authz.Request{Permission: authz.RunWrite}, f)
+				if mayRead(f) != tt.read || write.Allowed() != tt.write || tt.whyNot != "" && write.Reason != tt.whyNot || may(f, authz.EntityRead) != tt.entityIsShown {
+					t.Errorf("read %t, write %v, entity %t; want %+v", mayRead(f), write, may(f, authz.EntityRead), tt)
+				}
+			}
+		})
+	}
+}
+
 // Principals of the gateway's own are judged by the project's true visibility and their own record.
 func TestLocalPrincipals(t *testing.T) {
 	s := newFakeServer()
