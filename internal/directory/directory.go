@@ -36,6 +36,11 @@
 //	invited/<principal>/<project id>      nothing; lists where a principal is in a project's list
 //	key_id/<key id>/<HMAC>                nothing; finds a key by the id that people see
 //	key_owner/<principal>/<HMAC>          nothing; lists a principal's keys
+//
+// Under "<space>+used/", which is a space of its own (use.go):
+//
+//	key/<HMAC>                            when the key was last used
+//	since                                 when the recording of that began
 package directory
 
 import (
@@ -74,6 +79,8 @@ type Config struct {
 	// and say why and what to do. A change may be decided several times, so it must depend on nothing
 	// else. nil allows what the directory itself allows.
 	CheckFederation func(ctx context.Context, issuer, subject string, claims map[string]string) error
+	// Uses note when keys are used; nil means that nobody does.
+	Uses *Uses
 	// Now is the clock for creation times; nil means time.Now.
 	Now func() time.Time
 }
@@ -87,6 +94,7 @@ type Directory struct {
 	settings     authz.Settings
 	check        func(ctx context.Context, issuer, subject string, claims map[string]string) error // may be nil
 	now          func() time.Time
+	uses         *Uses // may be nil
 	names        names
 	hmacKey      [32]byte
 	owners       sync.Pool // of *ownerLookup
@@ -123,6 +131,7 @@ func New(c Config) (*Directory, error) {
 		settings:     c.Settings,
 		check:        c.CheckFederation,
 		now:          c.Now,
+		uses:         c.Uses,
 		hmacKey:      c.HMACKey,
 		names:        newNames(c.Space, c.Organization, c.Settings),
 		turn:         make(chan struct{}, 1),
@@ -164,9 +173,15 @@ func (d *Directory) newMacState() macState {
 	return macState{mac: hmac.New(sha256.New, d.hmacKey[:])}
 }
 
-// hashOf returns the HMAC of an API key as records' names have it.
-func (d *Directory) hashOf(key iam.Secret) string {
+// sumOf returns the HMAC of an API key.
+func (d *Directory) sumOf(key iam.Secret) keySum {
 	m := d.newMacState()
 	m.read(key)
-	return hex.EncodeToString(m.sum[:])
+	return m.sum
+}
+
+// hashOf returns the HMAC of an API key as records' names have it.
+func (d *Directory) hashOf(key iam.Secret) string {
+	sum := d.sumOf(key)
+	return hex.EncodeToString(sum[:])
 }

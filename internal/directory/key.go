@@ -2,6 +2,8 @@ package directory
 
 import (
 	"context"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -18,6 +20,9 @@ type Key struct {
 	Owner   iam.PrincipalRef `json:"owner"`
 	Name    string           `json:"name"`
 	Created time.Time        `json:"created"`
+	// LastUsed is when the key last proved who calls, whatever they were then allowed to do; zero if it never did
+	// since uses are recorded. Only UsedKeys tell it.
+	LastUsed time.Time `json:"last_used,omitzero"`
 }
 
 // MintKey makes an API key for a principal. The secret is returned here and nowhere else. External
@@ -63,6 +68,73 @@ func (d *Directory) Keys(ctx context.Context, owner iam.PrincipalRef, f func(Key
 	})
 }
 
+// UsedKeys is Keys with when each was last used. Of keys that are used at other gateways that is a little over a
+// minute late.
+func (d *Directory) UsedKeys(ctx context.Context, owner iam.PrincipalRef, f func(Key) error) error {
+	prefix := d.names.key
+	if owner.ID != "" {
+		prefix = d.names.keysOf(owner)
+	}
+	uses := useList{uses: d.uses}
+	tx := d.reading(ctx)
+	return d.scan(ctx, prefix, func(r store.Record) error {
+		sum := r.Key[len(prefix):]
+		k, err := d.listedKey(tx, owner, sum, r)
+		if err != nil || k == nil {
+			return err // nil: deleted between the two reads
+		}
+		if owner.ID == "" {
+			k.LastUsed, err = uses.of(ctx, sum)
+		} else {
+			k.LastUsed, err = d.lastUse(ctx, sum)
+		}
+		if k.LastUsed.Before(k.Created) { // of a key that was deleted, and recorded again
+			k.LastUsed = time.Time{}
+		}
+		if err != nil {
+			return err
+		}
+		return f(*k)
+	})
+}
+
+// listedKey returns the key of a record under key/, or of one that lists it among its owner's.
+func (d *Directory) listedKey(tx *transaction, owner iam.PrincipalRef, sum string, r store.Record) (*Key, error) {
+	var found *keyRecord
+	var err error
+	if owner.ID == "" {
+		found, err = decode[keyRecord](r)
+	} else {
+		found, err = load[keyRecord](tx, d.names.key+sum)
+	}
+	if err != nil || found == nil {
+		return nil, err
+	}
+	k := found.key()
+	return &k, nil
+}
+
+// lastUse returns when one key was last used.
+func (d *Directory) lastUse(ctx context.Context, sum string) (time.Time, error) {
+	if d.uses == nil {
+		return time.Time{}, nil
+	}
+	r, err := d.uses.store.Get(ctx, d.uses.keys+sum)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return time.Time{}, unreadable(fmt.Errorf("reading the use of an API key: %w", err))
+	}
+	return d.uses.last(sum, useOf(r)), nil
+}
+
+// UsesBegan returns since when the uses of keys are recorded. Of a key that is older and was not used since, nobody
+// knows whether it was used before.
+func (d *Directory) UsesBegan(ctx context.Context) (time.Time, error) {
+	if d.uses == nil {
+		return d.now().UTC(), nil
+	}
+	return d.uses.began(ctx)
+}
+
 // RenameKey gives a key another label; its use is not interrupted (KEY-10). owner may be nobody if
 // the id is that of one key only.
 func (d *Directory) RenameKey(ctx context.Context, owner iam.PrincipalRef, id iam.KeyID, name string) (Change[Key], error) {
@@ -99,7 +171,7 @@ func (d *Directory) DeleteKey(ctx context.Context, owner iam.PrincipalRef, id ia
 	return c, err
 }
 
-func (r *keyRecord) key() Key { return Key{r.ID, r.Owner, r.Name, r.Created} }
+func (r *keyRecord) key() Key { return Key{ID: r.ID, Owner: r.Owner, Name: r.Name, Created: r.Created} }
 
 // putKey records a key for its owner, or renames it.
 func (tx *transaction) putKey(owner iam.PrincipalRef, name string, key iam.Secret) (c Change[Key], err error) {
@@ -221,6 +293,10 @@ func (tx *transaction) keyWithID(owner iam.PrincipalRef, id iam.KeyID) (sum stri
 }
 
 func (tx *transaction) deleteKey(sum string, r *keyRecord) error {
+	var ended keySum
+	if _, err := hex.Decode(ended[:], []byte(sum)); err == nil {
+		tx.ended = append(tx.ended, ended)
+	}
 	for _, key := range []string{
 		tx.d.names.keysWithID(r.ID) + sum,
 		tx.d.names.keysOf(r.Owner) + sum,

@@ -38,6 +38,8 @@ type transaction struct {
 	hadAdmins bool
 	// changes counts the puts and deletes that made a difference to what this transaction sees.
 	changes int
+	// ended are the keys that were deleted.
+	ended []keySum
 }
 
 // reading returns a transaction that is never committed, for reading what people look at.
@@ -84,6 +86,7 @@ func (d *Directory) change(ctx context.Context, f func(*transaction) error) erro
 		_, err = d.cache.Commit(ctx, writes...)
 		switch {
 		case err == nil:
+			d.uses.forget(tx.ended)
 			return nil
 		case errors.Is(err, store.ErrConflict):
 			continue
