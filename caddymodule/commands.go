@@ -32,7 +32,7 @@ Administers the directory of a running gateway, through Caddy's admin endpoint.
 	iam migrate --from CONFIG --to CONFIG   move the store to another backend, while no gateway runs
 	iam user|team|project|service-account|role create|list|get|set|delete [NAME]
 	iam key create --owner NAME --name LABEL   prints the new key, alone, once
-	iam key list [--owner NAME]
+	iam key list [--owner NAME] [--team NAME] [--search TEXT] [--unused-for 90d] [--sort COLUMN[:desc]]
 	iam key delete ID
 	iam issuer create|list|get|set|delete [URL]
 	iam token delete [ID] [--owner NAME] [--before TIME]
@@ -127,7 +127,14 @@ var iamVerbs = []verb{
 		{name: "owner", usage: "USERNAME or service_account:NAME"},
 		{name: "name", usage: "what the key is for"}}},
 	{noun: "key", name: "list", short: "List API keys; their secrets are kept nowhere", columns: keyColumns, options: []option{
-		{name: "owner", usage: "only the keys of USERNAME or service_account:NAME"}}},
+		{name: "owner", usage: "only the keys of USERNAME or service_account:NAME"},
+		{name: "team", usage: "only the keys of this team's service accounts"},
+		{name: "kind", usage: "only the keys of each user, or of each service_account"},
+		{name: "search", usage: "only keys with this in their name or id"},
+		{name: "unused-for", usage: "only keys that nobody used for so long, such as 90d or 36h"},
+		{name: "sort", usage: "a column, with :desc for the other direction, such as last_used or created:desc"},
+		{name: "limit", usage: "how many to show at most; then --after goes on"},
+		{name: "after", usage: "the cursor that the page before ended with"}}},
 	{noun: "key", name: "get", args: "ID", short: "Show an API key", columns: keyColumns},
 	{noun: "key", name: "set", args: "ID", short: "Rename an API key", options: []option{{name: "name", usage: "its new name"}}},
 	{noun: "key", name: "delete", args: "ID", short: "Delete an API key; it stops working at once"},
@@ -194,7 +201,7 @@ var (
 	projectColumns        = []string{"entity", "name", "visibility", "owner", "members"}
 	serviceAccountColumns = []string{"name", "team", "default_team", "issuer", "subject", "claims", "active"}
 	roleColumns           = []string{"name", "inherits", "permissions", "description"}
-	keyColumns            = []string{"id", "owner", "name", "created"}
+	keyColumns            = []string{"name", "id", "owner", "last_used", "created"}
 )
 
 // buildIAM adds the nouns and verbs below `iam`.
@@ -336,11 +343,22 @@ func (v verb) print(c *cobra.Command, answer []byte) error {
 	if len(v.columns) == 0 {
 		return printText(c.OutOrStdout(), answer)
 	}
-	var rows []map[string]any
-	if err := json.Unmarshal(answer, &rows); err != nil {
+	page := struct {
+		Rows []map[string]any
+		Next string
+	}{}
+	into := any(&page.Rows)
+	if bytes.HasPrefix(answer, []byte("{")) { // a page
+		into = &page
+	}
+	if err := json.Unmarshal(answer, into); err != nil {
 		return fmt.Errorf("the gateway's answer cannot be read: %w", err)
 	}
-	return printRows(c.OutOrStdout(), v.columns, rows)
+	if err := printRows(c.OutOrStdout(), v.columns, page.Rows); err != nil || page.Next == "" {
+		return err
+	}
+	c.PrintErrf("There are more: --after %s\n", page.Next)
+	return nil
 }
 
 func printJSON(w io.Writer, answer []byte) error {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
@@ -26,12 +27,13 @@ type Service struct {
 	tokens    *tokenexchange.Service
 	sessions  *session.Sessions
 	vault     *vault.Vault
+	now       func() time.Time
 }
 
 // New returns the administration of a directory, of its tokens and of its sessions, and of the keys that
 // its people and teams have at the W&B server.
 func New(d *directory.Directory, tokens *tokenexchange.Service, sessions *session.Sessions, v *vault.Vault) *Service {
-	return &Service{d, tokens, sessions, v}
+	return &Service{d, tokens, sessions, v, time.Now}
 }
 
 // request is what a call names. Members that were not given are nil.
@@ -66,6 +68,13 @@ type request struct {
 	Roots     *string  `json:"tls_ca"`
 	Before    *string  `json:"before"`
 	Unbind    *string  `json:"unbind"`
+
+	Kind      *string `json:"kind"`
+	Search    *string `json:"search"`
+	UnusedFor *string `json:"unused_for"`
+	Sort      *string `json:"sort"`
+	Limit     *string `json:"limit"`
+	After     *string `json:"after"`
 
 	User  *string `json:"user"`
 	Value *string `json:"value"` // a secret: it is in no answer and in no error

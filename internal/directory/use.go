@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,7 +41,12 @@ const (
 // UsesSpace is the store's space of the uses of an organization's keys. It is not the organization's own:
 // uses are written all the time, and every commit to a space counts as a change of it, for the cache and for whoever
 // waits for a moment without one. No organization can be called like that.
-func UsesSpace(space string) string { return space + "+used" }
+func UsesSpace(space string) string { return space + usesSuffix }
+
+// IsUsesSpace reports whether a space of the store is one of the uses of keys.
+func IsUsesSpace(space string) bool { return strings.HasSuffix(space, usesSuffix) }
+
+const usesSuffix = "+used"
 
 // UsesConfig is what Uses need. Store and Space are required.
 type UsesConfig struct {
@@ -48,7 +54,7 @@ type UsesConfig struct {
 	Store store.Store
 	// Space is the organization's.
 	Space string
-	// Report is told what could not be written, once for each flush that failed; nil tells nobody.
+	// Report is told what could not be written, once a minute at most; nil tells nobody.
 	Report func(error)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -77,8 +83,10 @@ type Uses struct {
 	deleted map[keySum]bool
 	lost    int // uses that were left out since the last flush
 
+	start   sync.Once
+	ctx     context.Context //nolint:containedctx // of the goroutine that writes, until Close
 	stop    context.CancelFunc
-	stopped chan struct{}
+	running sync.WaitGroup
 }
 
 // keySum is the HMAC of an API key.
@@ -92,19 +100,8 @@ type useRecord struct {
 	Last time.Time `json:"last"`
 }
 
-// NewUses returns Uses that are written until they are closed.
+// NewUses returns Uses that are written from Start to Close.
 func NewUses(c UsesConfig) (*Uses, error) {
-	u, err := newUses(c)
-	if err != nil {
-		return nil, err
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	u.stop, u.stopped = stop, make(chan struct{})
-	go u.run(ctx)
-	return u, nil
-}
-
-func newUses(c UsesConfig) (*Uses, error) {
 	if c.Store == nil || !iam.ValidName(c.Space) {
 		return nil, errors.New("directory: the uses of keys need a store and a space")
 	}
@@ -119,32 +116,44 @@ func newUses(c UsesConfig) (*Uses, error) {
 		store: c.Store, keys: space + "key/", since: space + "since", records: c.Space + "/key/", report: c.Report, now: c.Now,
 		noted: map[keySum]use{}, deleted: map[keySum]bool{},
 	}
+	u.ctx, u.stop = context.WithCancel(context.Background())
 	u.round.Store(1)
 	return u, nil
 }
 
+// Start begins to write. It may be called by every configuration, once the store is known to be the right one.
+func (u *Uses) Start() {
+	u.start.Do(func() { u.running.Go(u.run) })
+}
+
 // Close writes what is not written yet. The store must still be open.
 func (u *Uses) Close() error {
+	never := false
+	u.start.Do(func() { never = true })
 	u.stop()
-	<-u.stopped
+	u.running.Wait()
+	if never {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), lastFlush)
 	defer cancel()
 	return u.flush(ctx, true)
 }
 
-func (u *Uses) run(ctx context.Context) {
-	defer close(u.stopped)
+func (u *Uses) run() {
 	tick := time.NewTicker(useRound)
 	defer tick.Stop()
+	var told time.Time
 	for {
-		bounded, cancel := context.WithTimeout(ctx, useTimeout)
-		err := u.flush(bounded, false)
+		ctx, cancel := context.WithTimeout(u.ctx, useTimeout)
+		err := u.flush(ctx, false)
 		cancel()
-		if err != nil && ctx.Err() == nil {
+		if err != nil && u.ctx.Err() == nil && time.Since(told) >= useEvery {
 			u.report(err)
+			told = time.Now()
 		}
 		select {
-		case <-ctx.Done():
+		case <-u.ctx.Done():
 			return
 		case <-tick.C:
 		}
@@ -403,7 +412,7 @@ func (u *Uses) began(ctx context.Context) (time.Time, error) {
 }
 
 // CopyUses takes the uses of an organization's keys from one store to another, where the later of two times
-// stays. It may be repeated after anything.
+// stays, and of when the recording began the earlier. It may be repeated after anything.
 func CopyUses(ctx context.Context, from, to store.Store, space string) error {
 	prefix, after := UsesSpace(space)+"/", ""
 	for {
@@ -430,7 +439,7 @@ func copyUses(ctx context.Context, to store.Store, page []store.Record) error {
 			writes = append(writes, store.Write{Key: r.Key, Value: r.Value, Expect: store.Absent()})
 		case err != nil:
 			return err
-		case useOf(r).After(useOf(there)):
+		case useOf(r).After(useOf(there)) != strings.HasSuffix(r.Key, "/since") && !useOf(r).Equal(useOf(there)):
 			writes = append(writes, store.Write{Key: r.Key, Value: r.Value, Expect: store.At(there.Version)})
 		}
 	}

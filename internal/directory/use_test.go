@@ -104,6 +104,7 @@ func newNode(t testing.TB, s store.Store) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.uses.Start()
 	t.Cleanup(func() { n.uses.Close() })
 	n.house = n.configured(t, cache)
 	return n
@@ -420,6 +421,14 @@ func TestCopyUses(t *testing.T) {
 	put(to, "b", "03")
 	put(to, "c", "08")
 	put(to, "d", "04")
+	since := func(s store.Store, at string) {
+		t.Helper()
+		if _, err := s.Commit(ctx, store.Write{Key: space + "/since", Value: []byte(`{"last":"2026-11-` + at + `T00:00:00Z"}`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	since(from, "01")
+	since(to, "09")
 	many := make([]store.Write, 1500)
 	for i := range many {
 		many[i] = store.Write{Key: fmt.Sprintf("%s/key/many-%04d", space, i), Value: []byte(`{"last":"2026-11-05T00:00:00Z"}`)}
@@ -430,6 +439,9 @@ func TestCopyUses(t *testing.T) {
 	for range 2 {
 		if err := directory.CopyUses(ctx, from, to, organization); err != nil {
 			t.Fatal(err)
+		}
+		if r, err := to.Get(ctx, space+"/since"); err != nil || !strings.Contains(string(r.Value), "2026-11-01") {
+			t.Errorf("recording since %s (%v)", r.Value, err)
 		}
 		var got []string
 		records, err := to.List(ctx, space+"/key/", "", 0)
