@@ -107,14 +107,16 @@ var iamVerbs = []verb{
 		{name: "issuer", usage: "for one that signs in with assertions instead of keys: their issuer"},
 		{name: "subject", usage: "and their subject"},
 		{name: "claim", usage: "or instead a claim that they have, as NAME=VALUE; all that are given must hold", kind: listOption}}},
-	{noun: "service-account", name: "list", short: "List service accounts", columns: serviceAccountColumns},
+	{noun: "service-account", name: "list", short: "List service accounts", columns: serviceAccountColumns, options: []option{
+		{name: "team", usage: "only those of this team"}}},
 	{noun: "service-account", name: "get", args: "NAME", short: "Show a service account", columns: serviceAccountColumns},
 	{noun: "service-account", name: "set", args: "NAME", short: "Change a service account", options: []option{
+		{name: "name", usage: "its new name; its keys and its places in projects stay"},
 		{name: "default-team", usage: "where work goes that names no entity"},
 		{name: "issuer", usage: "the issuer of its assertions"},
 		{name: "subject", usage: "the subject of its assertions"},
 		{name: "claim", usage: "a claim that its assertions have, as NAME=VALUE; replaces all, and \"\" leaves none", kind: listOption},
-		{name: "active", usage: "false ends access at once, true gives it back", kind: switchOption}}},
+		{name: "active", usage: "false stops its keys and ends its access tokens at once, true lets its keys work again", kind: switchOption}}},
 	{noun: "service-account", name: "delete", args: "NAME", short: "Remove a service account, with its keys"},
 
 	{noun: "role", name: "create", args: "NAME", short: "Add a custom role", options: roleOptions},
@@ -199,7 +201,7 @@ var (
 	signingKeyColumns     = []string{"id", "algorithm", "state", "created", "signs_from", "ends"}
 	userColumns           = []string{"username", "email", "name", "role", "models_seat", "weave_seat", "active", "teams", "accounts"}
 	projectColumns        = []string{"entity", "name", "visibility", "owner", "members"}
-	serviceAccountColumns = []string{"name", "team", "default_team", "issuer", "subject", "claims", "active"}
+	serviceAccountColumns = []string{"name", "kind", "team", "default_team", "issuer", "subject", "claims", "active", "keys", "last_used", "created"}
 	roleColumns           = []string{"name", "inherits", "permissions", "description"}
 	keyColumns            = []string{"name", "id", "owner", "last_used", "created"}
 )
@@ -473,6 +475,12 @@ func importCommand() *cobra.Command {
 		}
 		if asJSON, _ := c.Flags().GetBool("json"); asJSON {
 			return printJSON(c.OutOrStdout(), answer)
+		}
+		var warned struct{ Warnings []string }
+		if err := json.Unmarshal(answer, &warned); err == nil {
+			for _, warning := range warned.Warnings {
+				c.PrintErrln("Warning: " + warning)
+			}
 		}
 		return printText(c.OutOrStdout(), answer)
 	}

@@ -98,6 +98,7 @@ func wire(a *App, s *state) (_ *services, err error) {
 	w.directory, err = directory.New(directory.Config{
 		Cache: s.cache, Organization: a.Organization, Space: a.space(),
 		HMACKey: s.keys.Derive(purposeAPIKeys), Settings: a.settings.Settings, Uses: s.uses,
+		NoNewKeys: a.APIKeyCreation != nil && !bool(*a.APIKeyCreation),
 		CheckFederation: func(ctx context.Context, issuer, subject string, claims map[string]string) error {
 			return w.tokens.CheckFederation(ctx, issuer, subject, claims)
 		},

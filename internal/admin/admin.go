@@ -184,7 +184,19 @@ func (s *Service) Import(ctx context.Context, file []byte, prune bool) (any, err
 	return struct {
 		directory.ImportResult
 		Done
-	}{result, Done{fmt.Sprintf("%d created, %d updated, %d unchanged, %d deleted", result.Created, result.Updated, result.Unchanged, result.Deleted)}}, nil
+		// Warnings name service accounts that were made under names that do not say what they are for (BP-5).
+		Warnings []string `json:"warnings,omitempty"`
+	}{result, Done{fmt.Sprintf("%d created, %d updated, %d unchanged, %d deleted", result.Created, result.Updated, result.Unchanged, result.Deleted)}, vagueAccounts(result.Rows)}, nil
+}
+
+// vagueAccounts warns of service accounts that an import made.
+func vagueAccounts(rows []directory.ImportedRow) (warnings []string) {
+	for _, r := range rows {
+		if r.Kind == "service_account" && r.Effect == "created" && iam.VagueName(r.Name) {
+			warnings = append(warnings, "service account "+r.Name+vagueHint(r.Name))
+		}
+	}
+	return warnings
 }
 
 // Export returns the directory as a file for Import.

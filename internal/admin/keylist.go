@@ -236,18 +236,10 @@ func (q *keyQuery) wants(k directory.Key, usesBegan time.Time) bool {
 	case q.id != "" && k.ID != q.id,
 		q.kind != iam.Anonymous && k.Owner.Kind != q.kind,
 		q.team != "" && k.Owner.Kind != iam.KindServiceAccount,
-		!q.unusedSince.IsZero() && !unused(k, usesBegan, q.unusedSince):
+		!q.unusedSince.IsZero() && !k.UnusedSince(q.unusedSince, usesBegan):
 		return false
 	}
 	return q.search == "" || strings.Contains(strings.ToLower(k.Name), q.search) || strings.Contains(string(k.ID), q.search)
-}
-
-// unused reports whether a key was neither used nor made since, as far as uses were recorded by then.
-func unused(k directory.Key, usesBegan, since time.Time) bool {
-	if !k.LastUsed.IsZero() {
-		return k.LastUsed.Before(since)
-	}
-	return k.Created.Before(since) && usesBegan.Before(since)
 }
 
 // owners finds the owners of keys, each once.

@@ -97,7 +97,7 @@ func (d *Directory) CreateAccountWithKey(ctx context.Context, n NewAccountWithKe
 		if err != nil {
 			return err
 		}
-		key, err := tx.putKey(account.ID.Ref(), n.KeyName, secret)
+		key, err := tx.mintKey(account.ID.Ref(), n.KeyName, secret)
 		if err != nil {
 			return err
 		}

@@ -79,6 +79,9 @@ type Config struct {
 	// and say why and what to do. A change may be decided several times, so it must depend on nothing
 	// else. nil allows what the directory itself allows.
 	CheckFederation func(ctx context.Context, issuer, subject string, claims map[string]string) error
+	// NoNewKeys keeps people and the service accounts of teams from getting new keys (KEY-12). Those of the
+	// organization get them, and keys that there are go on as before.
+	NoNewKeys bool
 	// Uses note when keys are used; nil means that nobody does.
 	Uses *Uses
 	// Now is the clock for creation times; nil means time.Now.
@@ -94,6 +97,7 @@ type Directory struct {
 	settings     authz.Settings
 	check        func(ctx context.Context, issuer, subject string, claims map[string]string) error // may be nil
 	now          func() time.Time
+	noNewKeys    bool
 	uses         *Uses // may be nil
 	names        names
 	hmacKey      [32]byte
@@ -131,6 +135,7 @@ func New(c Config) (*Directory, error) {
 		settings:     c.Settings,
 		check:        c.CheckFederation,
 		now:          c.Now,
+		noNewKeys:    c.NoNewKeys,
 		uses:         c.Uses,
 		hmacKey:      c.HMACKey,
 		names:        newNames(c.Space, c.Organization, c.Settings),

@@ -25,13 +25,29 @@ type Key struct {
 	LastUsed time.Time `json:"last_used,omitzero"`
 }
 
+// UnusedSince reports whether a key was neither used nor made since a moment. Of a key without a use nothing is known
+// from before uses were recorded, so that none counts as unused that early.
+func (k *Key) UnusedSince(since, usesBegan time.Time) bool {
+	if !k.LastUsed.IsZero() {
+		return k.LastUsed.Before(since)
+	}
+	return k.Created.Before(since) && usesBegan.Before(since)
+}
+
+// ReasonKeyCreationDisabled is the reason for making no new key.
+const ReasonKeyCreationDisabled iam.Reason = "api_key_creation_disabled"
+
+// errKeyCreationDisabled is in W&B's own words (KEY-12).
+var errKeyCreationDisabled = &iam.Error{Kind: iam.KindDenied, Reason: ReasonKeyCreationDisabled,
+	Message: "API key creation has been disabled by your organization administrator. You can still edit, delete, and use existing API keys."}
+
 // MintKey makes an API key for a principal. The secret is returned here and nowhere else. External
 // service accounts own no keys (KEY-4).
 func (d *Directory) MintKey(ctx context.Context, owner iam.PrincipalRef, name string) (iam.Secret, Change[Key], error) {
 	var c Change[Key]
 	secret, _ := apikey.Mint()
 	err := d.change(ctx, func(tx *transaction) (err error) {
-		c, err = tx.putKey(owner, name, secret)
+		c, err = tx.mintKey(owner, name, secret)
 		return err
 	})
 	if err != nil {
@@ -172,6 +188,23 @@ func (d *Directory) DeleteKey(ctx context.Context, owner iam.PrincipalRef, id ia
 }
 
 func (r *keyRecord) key() Key { return Key{ID: r.ID, Owner: r.Owner, Name: r.Name, Created: r.Created} }
+
+// mintKey is putKey for a key that nobody had before.
+func (tx *transaction) mintKey(owner iam.PrincipalRef, name string, key iam.Secret) (Change[Key], error) {
+	if tx.d.noNewKeys {
+		if owner.Kind != iam.KindServiceAccount {
+			return Change[Key]{}, errKeyCreationDisabled
+		}
+		a, err := tx.serviceAccount(iam.ServiceAccountID(owner.ID))
+		if err != nil {
+			return Change[Key]{}, err
+		}
+		if a.Team != "" {
+			return Change[Key]{}, errKeyCreationDisabled
+		}
+	}
+	return tx.putKey(owner, name, key)
+}
 
 // putKey records a key for its owner, or renames it.
 func (tx *transaction) putKey(owner iam.PrincipalRef, name string, key iam.Secret) (c Change[Key], err error) {
