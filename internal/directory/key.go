@@ -3,7 +3,6 @@ package directory
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -24,22 +23,6 @@ type Key struct {
 	// since uses are recorded. Only UsedKeys tell it.
 	LastUsed time.Time `json:"last_used,omitzero"`
 }
-
-// UnusedSince reports whether a key was neither used nor made since a moment. Of a key without a use nothing is known
-// from before uses were recorded, so that none counts as unused that early.
-func (k *Key) UnusedSince(since, usesBegan time.Time) bool {
-	if !k.LastUsed.IsZero() {
-		return k.LastUsed.Before(since)
-	}
-	return k.Created.Before(since) && usesBegan.Before(since)
-}
-
-// ReasonKeyCreationDisabled is the reason for making no new key.
-const ReasonKeyCreationDisabled iam.Reason = "api_key_creation_disabled"
-
-// errKeyCreationDisabled is in W&B's own words (KEY-12).
-var errKeyCreationDisabled = &iam.Error{Kind: iam.KindDenied, Reason: ReasonKeyCreationDisabled,
-	Message: "API key creation has been disabled by your organization administrator. You can still edit, delete, and use existing API keys."}
 
 // MintKey makes an API key for a principal. The secret is returned here and nowhere else. External
 // service accounts own no keys (KEY-4).
@@ -84,73 +67,6 @@ func (d *Directory) Keys(ctx context.Context, owner iam.PrincipalRef, f func(Key
 	})
 }
 
-// UsedKeys is Keys with when each was last used. Of keys that are used at other gateways that is a little over a
-// minute late.
-func (d *Directory) UsedKeys(ctx context.Context, owner iam.PrincipalRef, f func(Key) error) error {
-	prefix := d.names.key
-	if owner.ID != "" {
-		prefix = d.names.keysOf(owner)
-	}
-	uses := useList{uses: d.uses}
-	tx := d.reading(ctx)
-	return d.scan(ctx, prefix, func(r store.Record) error {
-		sum := r.Key[len(prefix):]
-		k, err := d.listedKey(tx, owner, sum, r)
-		if err != nil || k == nil {
-			return err // nil: deleted between the two reads
-		}
-		if owner.ID == "" {
-			k.LastUsed, err = uses.of(ctx, sum)
-		} else {
-			k.LastUsed, err = d.lastUse(ctx, sum)
-		}
-		if k.LastUsed.Before(k.Created) { // of a key that was deleted, and recorded again
-			k.LastUsed = time.Time{}
-		}
-		if err != nil {
-			return err
-		}
-		return f(*k)
-	})
-}
-
-// listedKey returns the key of a record under key/, or of one that lists it among its owner's.
-func (d *Directory) listedKey(tx *transaction, owner iam.PrincipalRef, sum string, r store.Record) (*Key, error) {
-	var found *keyRecord
-	var err error
-	if owner.ID == "" {
-		found, err = decode[keyRecord](r)
-	} else {
-		found, err = load[keyRecord](tx, d.names.key+sum)
-	}
-	if err != nil || found == nil {
-		return nil, err
-	}
-	k := found.key()
-	return &k, nil
-}
-
-// lastUse returns when one key was last used.
-func (d *Directory) lastUse(ctx context.Context, sum string) (time.Time, error) {
-	if d.uses == nil {
-		return time.Time{}, nil
-	}
-	r, err := d.uses.store.Get(ctx, d.uses.keys+sum)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return time.Time{}, unreadable(fmt.Errorf("reading the use of an API key: %w", err))
-	}
-	return d.uses.last(sum, useOf(r)), nil
-}
-
-// UsesBegan returns since when the uses of keys are recorded. Of a key that is older and was not used since, nobody
-// knows whether it was used before.
-func (d *Directory) UsesBegan(ctx context.Context) (time.Time, error) {
-	if d.uses == nil {
-		return d.now().UTC(), nil
-	}
-	return d.uses.began(ctx)
-}
-
 // RenameKey gives a key another label; its use is not interrupted (KEY-10). owner may be nobody if
 // the id is that of one key only.
 func (d *Directory) RenameKey(ctx context.Context, owner iam.PrincipalRef, id iam.KeyID, name string) (Change[Key], error) {
@@ -188,23 +104,6 @@ func (d *Directory) DeleteKey(ctx context.Context, owner iam.PrincipalRef, id ia
 }
 
 func (r *keyRecord) key() Key { return Key{ID: r.ID, Owner: r.Owner, Name: r.Name, Created: r.Created} }
-
-// mintKey is putKey for a key that nobody had before.
-func (tx *transaction) mintKey(owner iam.PrincipalRef, name string, key iam.Secret) (Change[Key], error) {
-	if tx.d.noNewKeys {
-		if owner.Kind != iam.KindServiceAccount {
-			return Change[Key]{}, errKeyCreationDisabled
-		}
-		a, err := tx.serviceAccount(iam.ServiceAccountID(owner.ID))
-		if err != nil {
-			return Change[Key]{}, err
-		}
-		if a.Team != "" {
-			return Change[Key]{}, errKeyCreationDisabled
-		}
-	}
-	return tx.putKey(owner, name, key)
-}
 
 // putKey records a key for its owner, or renames it.
 func (tx *transaction) putKey(owner iam.PrincipalRef, name string, key iam.Secret) (c Change[Key], err error) {

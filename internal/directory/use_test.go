@@ -469,3 +469,61 @@ func BenchmarkNotedUse(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkUsedKeys lists all keys with their uses, of which every second key has one: what `iam key list` reads,
+// whatever it shows of it.
+func BenchmarkUsedKeys(b *testing.B) {
+	for _, keys := range []int{1_000, 1_000_000} {
+		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
+			s := newUsedStore(b)
+			fill(b, s, keys/10, 1, keys)
+			n := newNode(b, s)
+			var batch []store.Write
+			at, after := 0, ""
+			for {
+				page, err := s.List(b.Context(), organization+"/key/", after, 0)
+				n.ok(err)
+				if len(page) == 0 {
+					break
+				}
+				for _, r := range page {
+					if at++; at%2 == 0 {
+						batch = append(batch, store.Write{Key: directory.UsesSpace(organization) + strings.TrimPrefix(r.Key, organization), Value: []byte(`{"last":"2026-11-05T00:00:00Z"}`)})
+					}
+				}
+				_, err = s.Store.Commit(b.Context(), batch...)
+				n.ok(err)
+				batch, after = batch[:0], page[len(page)-1].Key
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				all, used := 0, 0
+				n.ok(n.UsedKeys(b.Context(), iam.PrincipalRef{}, func(k directory.Key) error {
+					if all++; !k.LastUsed.IsZero() {
+						used++
+					}
+					return nil
+				}))
+				if all != keys || used != keys/2 {
+					b.Fatalf("%d of %d are used", used, all)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkFlush writes the uses of many keys.
+func BenchmarkFlush(b *testing.B) {
+	const keys = 10_000
+	s := newUsedStore(b)
+	secrets := fill(b, s, 1000, 1, keys)
+	for b.Loop() {
+		b.StopTimer()
+		n := newNode(b, s)
+		for _, secret := range secrets {
+			n.use(iam.NewSecret(secret))
+		}
+		b.StartTimer()
+		n.ok(n.uses.Close())
+	}
+}
