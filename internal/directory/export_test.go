@@ -9,3 +9,10 @@ func (u *Uses) Noted() int {
 	defer u.mu.Unlock()
 	return len(u.noted)
 }
+
+// SetMost bounds what waits.
+func (u *Uses) SetMost(n int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.most = n
+}

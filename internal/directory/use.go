@@ -70,6 +70,7 @@ type Uses struct {
 	records string // before the hash of an API key that there is
 	report  func(error)
 	now     func() time.Time
+	most    int // maxUses, but in tests
 
 	// round is the number of the present round, never 0.
 	round atomic.Uint32
@@ -113,7 +114,7 @@ func NewUses(c UsesConfig) (*Uses, error) {
 	}
 	space := UsesSpace(c.Space) + "/"
 	u := &Uses{
-		store: c.Store, keys: space + "key/", since: space + "since", records: c.Space + "/key/", report: c.Report, now: c.Now,
+		store: c.Store, keys: space + "key/", since: space + "since", records: c.Space + "/key/", report: c.Report, now: c.Now, most: maxUses,
 		noted: map[keySum]use{}, deleted: map[keySum]bool{},
 	}
 	u.ctx, u.stop = context.WithCancel(context.Background())
@@ -167,7 +168,7 @@ func (u *Uses) note(sum keySum) {
 	defer u.mu.Unlock()
 	noted, known := u.noted[sum]
 	switch {
-	case !known && len(u.noted) >= maxUses:
+	case !known && len(u.noted) >= u.most:
 		u.lost++
 	case now.After(noted.last):
 		noted.last = now
@@ -184,7 +185,7 @@ func (u *Uses) forget(sums []keySum) {
 	defer u.mu.Unlock()
 	for _, sum := range sums {
 		delete(u.noted, sum)
-		if len(u.deleted) < maxUses {
+		if len(u.deleted) < u.most {
 			u.deleted[sum] = true
 		}
 	}
@@ -195,11 +196,11 @@ func (u *Uses) forget(sums []keySum) {
 func (u *Uses) flush(ctx context.Context, everything bool) error {
 	u.flushing.Lock()
 	defer u.flushing.Unlock()
-	if err := u.begin(ctx); err != nil {
-		return err
-	}
 	if u.round.Add(1) == 0 {
 		u.round.Add(1)
+	}
+	if err := u.begin(ctx); err != nil {
+		return err
 	}
 	deleted, due, lost := u.due(everything)
 	for sums := range slices.Chunk(deleted, maxUsesTogether) {
@@ -213,7 +214,7 @@ func (u *Uses) flush(ctx context.Context, everything bool) error {
 		}
 	}
 	if lost > 0 {
-		return fmt.Errorf("%d uses of API keys were left out, because more than %d waited to be written", lost, maxUses)
+		return fmt.Errorf("%d uses of API keys were left out, because more than %d waited to be written", lost, u.most)
 	}
 	return nil
 }
@@ -236,21 +237,21 @@ func (u *Uses) begin(ctx context.Context) error {
 	return nil
 }
 
-// due returns what is to be written now, and forgets the keys that have not been used for a while.
+// due returns what is to be written now, and forgets the keys that have not been used for a while. Where very many keys
+// are in use it keeps those alone that wait: what is recorded of the others is a minute old at most, and none of them takes
+// the place of a key of which nothing is recorded.
 func (u *Uses) due(everything bool) (deleted, due []keySum, lost int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	now := u.now()
+	now, crowded := u.now(), len(u.noted) > u.most/2
 	for sum := range u.deleted {
 		deleted = append(deleted, sum)
 	}
 	for sum, n := range u.noted {
-		switch {
-		case n.last.After(n.recorded):
-			if everything || n.late() {
-				due = append(due, sum)
-			}
-		case now.Sub(n.last) > useKept:
+		switch waits := n.last.After(n.recorded); {
+		case waits && (everything || n.late()):
+			due = append(due, sum)
+		case crowded, !waits && now.Sub(n.last) > useKept:
 			delete(u.noted, sum)
 		}
 	}
@@ -357,7 +358,11 @@ func (u *Uses) recorded(ctx context.Context, sum string) (time.Time, store.Expec
 	case !errors.Is(err, store.ErrNotFound):
 		return time.Time{}, store.Expect{}, fmt.Errorf("reading the use of an API key: %w", err)
 	}
-	if _, err = u.store.Get(ctx, u.records+sum); err != nil && !errors.Is(err, store.ErrNotFound) {
+	_, err = u.store.Get(ctx, u.records+sum)
+	switch {
+	case errors.Is(err, store.ErrCorrupt):
+		err = nil // there is one, and whoever needs it will be told
+	case err != nil && !errors.Is(err, store.ErrNotFound):
 		err = fmt.Errorf("reading an API key: %w", err)
 	}
 	return time.Time{}, store.Absent(), err
@@ -371,7 +376,8 @@ func (u *Uses) settle(settled map[keySum]time.Time) {
 		n, known := u.noted[sum]
 		switch {
 		case !known:
-		case recorded.IsZero(): // there is no such key
+		case recorded.IsZero(), // there is no such key
+			len(u.noted) > u.most/2 && !n.last.After(recorded): // or there are too many to remember
 			delete(u.noted, sum)
 		default:
 			n.recorded = recorded

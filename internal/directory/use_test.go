@@ -405,6 +405,39 @@ func TestUsesAreBounded(t *testing.T) {
 	}
 }
 
+// TestUsesOfVeryManyKeys: those that are in use all the time do not keep others from being recorded.
+func TestUsesOfVeryManyKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const hot, others, most = 550, 400, 1000 // together more than half of what is held, and each time anew
+		s := newUsedStore(t)
+		n := newNode(t, s)
+		n.uses.SetMost(most)
+		sum := func(i int) [32]byte { return [32]byte{byte(i), byte(i >> 8)} }
+		writes := make([]store.Write, hot+others)
+		for i := range writes {
+			writes[i] = store.Write{Key: fmt.Sprintf("%s/key/%x", organization, sum(i)), Value: []byte(`{}`)}
+		}
+		_, err := s.Commit(t.Context(), writes...)
+		n.ok(err)
+		for range 2 {
+			for i := range hot {
+				n.uses.Note(sum(i))
+			}
+			time.Sleep(11 * time.Second)
+		}
+		for i := range others {
+			n.uses.Note(sum(hot + i))
+		}
+		time.Sleep(15 * time.Second)
+		if s.writes() != hot+others {
+			t.Errorf("of %d keys in use %d are recorded", hot+others, s.writes())
+		}
+		if n.failed.Load() != 0 {
+			t.Error("some were left out")
+		}
+	})
+}
+
 // TestCopyUses: the later time stays, whatever was there, and doing it again changes nothing.
 func TestCopyUses(t *testing.T) {
 	from, to := newUsedStore(t), newUsedStore(t)
