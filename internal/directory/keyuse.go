@@ -1,9 +1,11 @@
 package directory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
@@ -84,4 +86,38 @@ func (k *Key) UnusedSince(since, usesBegan time.Time) bool {
 		return k.LastUsed.Before(since)
 	}
 	return k.Created.Before(since) && usesBegan.Before(since)
+}
+
+// useList goes through the recorded uses beside a list of keys, which is in the order of their hashes too.
+type useList struct {
+	uses  *Uses
+	page  []store.Record
+	after string
+	ended bool
+}
+
+// of returns when the key of that hash was last used; the hashes it is asked for ascend.
+func (l *useList) of(ctx context.Context, sum string) (time.Time, error) {
+	if l.uses == nil {
+		return time.Time{}, nil
+	}
+	key := l.uses.keys + sum
+	for {
+		i, found := slices.BinarySearchFunc(l.page, key, func(r store.Record, key string) int { return cmp.Compare(r.Key, key) })
+		l.page = l.page[i:]
+		switch {
+		case found:
+			return l.uses.last(sum, useOf(l.page[0])), nil
+		case len(l.page) > 0 || l.ended:
+			return l.uses.last(sum, time.Time{}), nil
+		}
+		page, err := l.uses.store.List(ctx, l.uses.keys, l.after, 0)
+		if err != nil {
+			return time.Time{}, unreadable(fmt.Errorf("listing the uses of API keys: %w", err))
+		}
+		l.page, l.ended = page, len(page) < store.MaxListed
+		if len(page) > 0 {
+			l.after = page[len(page)-1].Key
+		}
+	}
 }
