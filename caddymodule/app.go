@@ -73,6 +73,10 @@ type App struct {
 	// PersonalEntities gives every person an entity of their own (SCOPE-9). Default: on.
 	PersonalEntities *Switch `json:"personal_entities,omitempty"`
 
+	// APIKeyCreation lets people and the service accounts of teams have new API keys. Off leaves that to service
+	// accounts of the organization; keys that there are go on (KEY-12). Default: on.
+	APIKeyCreation *Switch `json:"api_key_creation,omitempty"`
+
 	// AnonymousPublicProjects lets callers without a credential view Open and Public projects
 	// (VIS-15). Default: off.
 	AnonymousPublicProjects Switch `json:"anonymous_public_projects,omitempty"`

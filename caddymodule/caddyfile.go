@@ -44,6 +44,7 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 //		stale_limit <duration>
 //		cache_size <size>
 //		personal_entities on|off
+//		api_key_creation on|off
 //		seamless_reload on|off
 //		anonymous_public_projects on|off
 //		jwt_issuer <url> { ... }
@@ -78,6 +79,7 @@ func (a *App) options() options {
 		"stale_limit":               duration(&a.StaleLimit, checkStaleLimit),
 		"cache_size":                a.parseCacheSize,
 		"personal_entities":         a.parsePersonalEntities,
+		"api_key_creation":          a.parseAPIKeyCreation,
 		"seamless_reload":           a.parseSeamlessReload,
 		"anonymous_public_projects": onOff(&a.AnonymousPublicProjects),
 		"jwt_issuer":                a.parseJWTIssuer,
@@ -189,6 +191,11 @@ func (a *App) parseSeamlessReload(d *caddyfile.Dispenser) error {
 func (a *App) parsePersonalEntities(d *caddyfile.Dispenser) error {
 	a.PersonalEntities = new(Switch)
 	return onOff(a.PersonalEntities)(d)
+}
+
+func (a *App) parseAPIKeyCreation(d *caddyfile.Dispenser) error {
+	a.APIKeyCreation = new(Switch)
+	return onOff(a.APIKeyCreation)(d)
 }
 
 // parseSite reads the directive in a site's block:

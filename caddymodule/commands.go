@@ -35,7 +35,7 @@ Administers the directory of a running gateway, through Caddy's admin endpoint.
 	iam organization get|set             what is decided for all teams
 	iam key create --owner NAME --name LABEL   prints the new key, alone, once
 	    [--expires WHEN] [--read-only] [--entity NAME | --project ENTITY/NAME]   it may less than its owner
-	iam key list [--owner NAME]
+	iam key list [--owner NAME] [--team NAME] [--search TEXT] [--unused-for 90d] [--sort COLUMN[:desc]]
 	iam key delete ID
 	iam issuer create|list|get|set|delete [URL]
 	iam token delete [ID] [--owner NAME] [--before TIME]
@@ -120,14 +120,16 @@ var iamVerbs = []verb{
 		{name: "issuer", usage: "for one that signs in with assertions instead of keys: their issuer"},
 		{name: "subject", usage: "and their subject"},
 		{name: "claim", usage: "or instead a claim that they have, as NAME=VALUE; all that are given must hold", kind: listOption}}},
-	{noun: "service-account", name: "list", short: "List service accounts", columns: serviceAccountColumns},
+	{noun: "service-account", name: "list", short: "List service accounts", columns: serviceAccountColumns, options: []option{
+		{name: "team", usage: "only those of this team"}}},
 	{noun: "service-account", name: "get", args: "NAME", short: "Show a service account", columns: serviceAccountColumns},
 	{noun: "service-account", name: "set", args: "NAME", short: "Change a service account", options: []option{
+		{name: "name", usage: "its new name; its keys and its places in projects stay"},
 		{name: "default-team", usage: "where work goes that names no entity"},
 		{name: "issuer", usage: "the issuer of its assertions"},
 		{name: "subject", usage: "the subject of its assertions"},
 		{name: "claim", usage: "a claim that its assertions have, as NAME=VALUE; replaces all, and \"\" leaves none", kind: listOption},
-		{name: "active", usage: "false ends access at once, true gives it back", kind: switchOption}}},
+		{name: "active", usage: "false stops its keys and ends its access tokens at once, true lets its keys work again", kind: switchOption}}},
 	{noun: "service-account", name: "delete", args: "NAME", short: "Remove a service account, with its keys"},
 
 	{noun: "role", name: "create", args: "NAME", short: "Add a custom role", options: roleOptions},
@@ -144,7 +146,14 @@ var iamVerbs = []verb{
 		{name: "entity", usage: "it is for one team, or one person's own entity, and counts nowhere else"},
 		{name: "project", usage: "it is for one project, as ENTITY/NAME, which need not be there yet"}}},
 	{noun: "key", name: "list", short: "List API keys; their secrets are kept nowhere", columns: keyColumns, options: []option{
-		{name: "owner", usage: "only the keys of USERNAME or service_account:NAME"}}},
+		{name: "owner", usage: "only the keys of USERNAME or service_account:NAME"},
+		{name: "team", usage: "only the keys of this team's service accounts"},
+		{name: "kind", usage: "only the keys of each user, or of each service_account"},
+		{name: "search", usage: "only keys with this in their name or id"},
+		{name: "unused-for", usage: "only keys that nobody used for so long, such as 90d or 36h"},
+		{name: "sort", usage: "a column, with :desc for the other direction, such as last_used or created:desc"},
+		{name: "limit", usage: "how many to show at most; then --after goes on"},
+		{name: "after", usage: "the cursor that the page before ended with"}}},
 	{noun: "key", name: "get", args: "ID", short: "Show an API key", columns: keyColumns},
 	{noun: "key", name: "set", args: "ID", short: "Rename an API key", options: []option{{name: "name", usage: "its new name"}}},
 	{noun: "key", name: "delete", args: "ID", short: "Delete an API key; it stops working at once"},
@@ -212,9 +221,9 @@ var (
 	organizationColumns   = []string{"name", "enforce_hidden", "enforce_private_projects", "enforce_members_invite"}
 	userColumns           = []string{"username", "email", "name", "role", "models_seat", "weave_seat", "billing_admin", "active", "teams", "accounts"}
 	projectColumns        = []string{"entity", "name", "visibility", "owner", "owner_state", "members"}
-	serviceAccountColumns = []string{"name", "team", "default_team", "issuer", "subject", "claims", "active"}
+	serviceAccountColumns = []string{"name", "kind", "team", "default_team", "issuer", "subject", "claims", "active", "keys", "last_used", "created"}
 	roleColumns           = []string{"name", "inherits", "permissions", "description"}
-	keyColumns            = []string{"id", "owner", "name", "created", "expires", "read_only", "entity", "project"}
+	keyColumns            = []string{"name", "id", "owner", "last_used", "created", "expires", "read_only", "entity", "project"}
 )
 
 // buildIAM adds the nouns and verbs below `iam`.
@@ -364,11 +373,22 @@ func (v verb) print(c *cobra.Command, answer []byte) error {
 	if len(v.columns) == 0 {
 		return printText(c.OutOrStdout(), answer)
 	}
-	var rows []map[string]any
-	if err := json.Unmarshal(answer, &rows); err != nil {
+	page := struct {
+		Rows []map[string]any
+		Next string
+	}{}
+	into := any(&page.Rows)
+	if bytes.HasPrefix(answer, []byte("{")) { // a page
+		into = &page
+	}
+	if err := json.Unmarshal(answer, into); err != nil {
 		return fmt.Errorf("the gateway's answer cannot be read: %w", err)
 	}
-	return printRows(c.OutOrStdout(), v.columns, rows)
+	if err := printRows(c.OutOrStdout(), v.columns, page.Rows); err != nil || page.Next == "" {
+		return err
+	}
+	c.PrintErrf("There are more: --after %s\n", page.Next)
+	return nil
 }
 
 func printJSON(w io.Writer, answer []byte) error {
@@ -487,6 +507,12 @@ func importCommand() *cobra.Command {
 		}
 		if asJSON, _ := c.Flags().GetBool("json"); asJSON {
 			return printJSON(c.OutOrStdout(), answer)
+		}
+		var warned struct{ Warnings []string }
+		if err := json.Unmarshal(answer, &warned); err == nil {
+			for _, warning := range warned.Warnings {
+				c.PrintErrln("Warning: " + warning)
+			}
 		}
 		return printText(c.OutOrStdout(), answer)
 	}

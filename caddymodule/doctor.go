@@ -7,6 +7,7 @@ import (
 	"os"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
@@ -35,6 +36,8 @@ func (a *App) doctor(ctx context.Context) ([]finding, error) {
 		checkPeople(ctx, services.directory),
 		checkServiceAccounts(ctx, services.directory),
 		checkOwners(ctx, services.directory),
+		checkKeys(ctx, services.directory),
+		checkKeyless(ctx, services.directory),
 		checkEnforcement(a),
 	}
 	findings = append(findings, checkIssuers(ctx, services.tokens)...)
@@ -168,6 +171,87 @@ func ownerWords(s directory.OwnerState) string {
 		return "nobody was named"
 	}
 	return "owner " + string(s)
+}
+
+// unusedFor is after how long without a use a key is worth a look (BP-4).
+const unusedFor = 90 * 24 * time.Hour
+
+// checkKeys names the keys that nobody has used for a long time. That is for people to look at: a key may be for a rare
+// occasion.
+func checkKeys(ctx context.Context, d *directory.Directory) finding {
+	since := time.Now().Add(-unusedFor)
+	began, err := d.UsesBegan(ctx)
+	if err != nil {
+		return finding{"API keys", "fault", err.Error()}
+	}
+	keys, unused := 0, 0
+	var named []string
+	err = d.UsedKeys(ctx, iam.PrincipalRef{}, func(k directory.Key) error {
+		keys++
+		if !k.UnusedSince(since, began) {
+			return nil
+		}
+		if unused++; len(named) < maxNamed {
+			named = append(named, string(k.ID))
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return finding{"API keys", "fault", err.Error()}
+	case unused > 0:
+		return finding{"API keys", "note", fmt.Sprintf("%d of %d were not used for 90 days, look at them with `iam key list --unused-for 90d`: %s",
+			unused, keys, strings.Join(named, ", "))}
+	case began.After(since):
+		return finding{"API keys", "ok", fmt.Sprintf("%d API keys; uses are recorded since %s, and after 90 days those are named here that nobody used", keys, began.Format(time.DateOnly))}
+	}
+	return finding{"API keys", "ok", fmt.Sprintf("%d API keys, all used within 90 days", keys)}
+}
+
+// checkKeyless names the service accounts of which nobody can make use, because they have no key, and those of which nobody
+// ever did (BP-4).
+func checkKeyless(ctx context.Context, d *directory.Directory) finding {
+	used := map[iam.PrincipalRef]bool{} // by who has keys
+	err := d.UsedKeys(ctx, iam.PrincipalRef{}, func(k directory.Key) error {
+		if k.Owner.Kind == iam.KindServiceAccount {
+			used[k.Owner] = used[k.Owner] || !k.LastUsed.IsZero()
+		}
+		return nil
+	})
+	accounts := 0
+	var keyless, idle []string
+	if err == nil {
+		err = d.ServiceAccounts(ctx, func(a *iam.ServiceAccount) error {
+			if a.Federated() {
+				return nil
+			}
+			accounts++
+			switch ever, has := used[a.ID.Ref()]; {
+			case !has:
+				keyless = append(keyless, a.Name)
+			case !ever:
+				idle = append(idle, a.Name)
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		return finding{"service accounts' keys", "fault", err.Error()}
+	}
+	var notes []string
+	for _, n := range []struct {
+		what  string
+		names []string
+	}{{"have no API key", keyless}, {"were not used since uses are recorded", idle}} {
+		if len(n.names) > 0 {
+			sort.Strings(n.names)
+			notes = append(notes, fmt.Sprintf("%d of %d %s: %s", len(n.names), accounts, n.what, strings.Join(n.names[:min(len(n.names), maxNamed)], ", ")))
+		}
+	}
+	if len(notes) > 0 {
+		return finding{"service accounts' keys", "note", strings.Join(notes, "; ")}
+	}
+	return finding{"service accounts' keys", "ok", fmt.Sprintf("%d service accounts with keys, all used", accounts)}
 }
 
 func checkEnforcement(a *App) finding {

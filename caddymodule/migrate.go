@@ -18,6 +18,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys"
 	"github.com/wandb-gateway/wandb-gateway/internal/store"
@@ -112,6 +113,12 @@ func runMigrate(c *cobra.Command, fromFile, toFile, adapter string) error {
 	})
 	if errors.Is(err, context.Canceled) {
 		err = &migrate.UnfinishedError{Err: errors.New("interrupted")}
+	}
+	if err == nil {
+		// They stand in a space of their own, from which nobody's access depends: they are copied and not compared.
+		if lost := directory.CopyUses(ctx, source, target, from.space()); lost != nil {
+			err = &migrate.UnfinishedError{Err: fmt.Errorf("all else is moved, but not when API keys were last used: %w", lost)}
+		}
 	}
 	if err == nil {
 		err = opened.Close() // once more is harmless
@@ -278,7 +285,7 @@ func noteOthers(ctx context.Context, w io.Writer, from *App, source store.Store)
 			return
 		}
 		space := store.Space(first[0].Key)
-		if space != from.space() {
+		if space != from.space() && !directory.IsUsesSpace(space) {
 			fmt.Fprintf(w, "%s also holds records of the organization %s, which stay there: move them with a configuration of that organization\n", from.Store, space)
 		}
 		after = space + "0" // behind all that begins with space and a slash

@@ -149,6 +149,13 @@ func reportHandovers(logger *zap.Logger) func(error) {
 	}
 }
 
+// reportUses logs when it cannot be recorded that keys are used. No request waits for that.
+func reportUses(logger *zap.Logger) func(error) {
+	return func(err error) {
+		logger.Warn("when API keys were last used cannot be recorded at the moment, and is tried again", zap.Error(err))
+	}
+}
+
 // reportKeySet logs when an issuer's keys cannot be had, change, or are no good.
 func reportKeySet(logger *zap.Logger) func(remote.Event) {
 	return func(e remote.Event) {

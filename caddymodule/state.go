@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/hotcache"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/keys"
@@ -28,6 +29,8 @@ type state struct {
 	cache *hotcache.Cache
 	keys  keys.MasterKey
 	plans *wandb.Reader
+	// uses are when API keys were used. What was noted is found again by what is cached.
+	uses *directory.Uses
 	// issuers are the key sets of trusted issuers.
 	issuers *tokenexchange.KeySets
 
@@ -105,8 +108,12 @@ func openState(a *App) (*state, error) {
 	if err != nil {
 		return nil, errors.Join(err, cache.Close(), s.Close())
 	}
+	uses, err := directory.NewUses(directory.UsesConfig{Store: s, Space: a.space(), Report: reportUses(a.logger)})
+	if err != nil {
+		return nil, errors.Join(err, cache.Close(), s.Close())
+	}
 	return &state{
-		store: s, space: a.space(), cache: cache, keys: master, plans: plans,
+		store: s, space: a.space(), cache: cache, keys: master, plans: plans, uses: uses,
 		issuers:   &tokenexchange.KeySets{Report: reportKeySet(a.logger)},
 		cacheSize: a.CacheSize, staleLimit: a.StaleLimit,
 	}, nil
@@ -195,5 +202,5 @@ func (s *state) recordMasterKey(ctx context.Context, path string) (store.Record,
 // Destruct implements caddy.Destructor: the last configuration that used the state is gone.
 func (s *state) Destruct() error {
 	s.issuers.Close()
-	return errors.Join(s.cache.Close(), s.store.Close())
+	return errors.Join(s.uses.Close(), s.cache.Close(), s.store.Close())
 }

@@ -85,6 +85,7 @@ func wire(a *App, s *state) (_ *services, err error) {
 	if err := migrate.CheckFinished(ctx, s.store, a.space()); err != nil {
 		return nil, err
 	}
+	s.uses.Start()
 	w := &services{
 		tickets:  gateway.NewTickets(s.keys.Derive(purposeTickets)),
 		failures: keptLimit[netip.Prefix](s, "credentials by address", a.failures),
@@ -96,7 +97,8 @@ func wire(a *App, s *state) (_ *services, err error) {
 	}()
 	w.directory, err = directory.New(directory.Config{
 		Cache: s.cache, Organization: a.Organization, Space: a.space(),
-		HMACKey: s.keys.Derive(purposeAPIKeys), Settings: a.settings.Settings,
+		HMACKey: s.keys.Derive(purposeAPIKeys), Settings: a.settings.Settings, Uses: s.uses,
+		NoNewKeys: a.APIKeyCreation != nil && !bool(*a.APIKeyCreation),
 		OwnerGone: reportOwnerGone(a.logger),
 		CheckFederation: func(ctx context.Context, issuer, subject string, claims map[string]string) error {
 			return w.tokens.CheckFederation(ctx, issuer, subject, claims)

@@ -47,10 +47,14 @@ func testMigrate(t *testing.T, redis string) {
 	ended := site.mustExchange(t, key.token(jobs.claims(ciSubject)))
 	_, claims := decodeToken(t, ended)
 	site.mustIAM("token", "delete", fmt.Sprint(claims["jti"]))
-	exported, listed := site.mustIAM("export"), site.mustIAM("key", "list")
+	exported, listed := site.mustIAM("export"), site.unusedList()
+	var used time.Time // when her imported key was last used, before the latest move
 
 	holds := func(where string) {
 		t.Helper()
+		if last := site.lastUse(aliceKey); last.Before(used) {
+			t.Errorf("%s: her key was last used at %s, and before the move at %s", where, last, used)
+		}
 		site.upstream.take()
 		for name, got := range map[string]answer{
 			"a key": site.stream("vision/team", minted), "an imported key": site.stream("vision/team", aliceKey), "a token": site.bearer("vision/team", token),
@@ -77,8 +81,11 @@ func testMigrate(t *testing.T, redis string) {
 		if got := site.mustIAM("export"); got != exported {
 			t.Errorf("%s: the export is\n%s\nand was\n%s", where, got, exported)
 		}
-		if got := site.mustIAM("key", "list"); got != listed {
+		if got := site.unusedList(); got != listed {
 			t.Errorf("%s: the keys are\n%s\nand were\n%s", where, got, listed)
+		}
+		if used = site.lastUse(aliceKey); used.IsZero() {
+			t.Errorf("%s: her key was just used, and is not shown so", where)
 		}
 	}
 	move := func(from, to config) (string, error) {
@@ -105,7 +112,7 @@ func testMigrate(t *testing.T, redis string) {
 	holds("on Redis")
 	later := site.mustIAM("key", "create", "--owner", "alice", "--name", "made on Redis")
 	site.mustIAM("user", "set", "bob", "--name", "Bob, renamed on Redis")
-	exported, listed = site.mustIAM("export"), site.mustIAM("key", "list")
+	exported, listed = site.mustIAM("export"), site.unusedList()
 
 	other := shared
 	other.store = "embedded ./other"

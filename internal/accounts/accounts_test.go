@@ -202,6 +202,34 @@ func TestTeamAdminDeletesAccountsKeys(t *testing.T) {
 	}
 }
 
+// KEY-9, as far as the SDK's fields go: everybody sees the names of their own keys, the organization's admins those of
+// everybody, and its service accounts, which may look people up, none.
+func TestWhoSeesWhichKeys(t *testing.T) {
+	o := newOffice(t)
+	bot, err := o.Directory.CreateServiceAccount(t.Context(), directory.NewServiceAccount{Name: "org", DefaultTeam: o.team})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.people["org"] = o.principal(bot.After.ID.Ref())
+	for name, p := range o.people {
+		if _, _, err := o.Directory.MintKey(t.Context(), p.Ref, "key of "+name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const keys = "apiKeys{edges{node{name}}}"
+	for who, want := range map[string]int{"root": 3, "org": 0} {
+		if answer, err := o.ask(who, "users", map[string]any{}, "edges{node{"+keys+"}}"); err != nil || strings.Count(answer, "key of") != want {
+			t.Errorf("%s sees %s (%v)", who, answer, err)
+		}
+	}
+	for who, p := range o.people {
+		own, err := o.Keys(t.Context(), p, wandb.Field{Name: "apiKeys", Fields: selected("edges{node{name}}")})
+		if err != nil || string(own) != `{"edges":[{"node":{"name":"key of `+who+`"}}]}` {
+			t.Errorf("of their own %s sees %s (%v)", who, own, err)
+		}
+	}
+}
+
 // A key that waits is shown to who may still administer the team, for ten minutes.
 func TestWaitingKey(t *testing.T) {
 	o := newOffice(t)

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
@@ -26,12 +27,13 @@ type Service struct {
 	tokens    *tokenexchange.Service
 	sessions  *session.Sessions
 	vault     *vault.Vault
+	now       func() time.Time
 }
 
 // New returns the administration of a directory, of its tokens and of its sessions, and of the keys that
 // its people and teams have at the W&B server.
 func New(d *directory.Directory, tokens *tokenexchange.Service, sessions *session.Sessions, v *vault.Vault) *Service {
-	return &Service{d, tokens, sessions, v}
+	return &Service{d, tokens, sessions, v, time.Now}
 }
 
 // request is what a call names. Members that were not given are nil.
@@ -81,6 +83,13 @@ type request struct {
 	EnforceHidden          *string `json:"enforce_hidden"`
 	EnforcePrivateProjects *string `json:"enforce_private_projects"`
 	EnforceMembersInvite   *string `json:"enforce_members_invite"`
+
+	Kind      *string `json:"kind"`
+	Search    *string `json:"search"`
+	UnusedFor *string `json:"unused_for"`
+	Sort      *string `json:"sort"`
+	Limit     *string `json:"limit"`
+	After     *string `json:"after"`
 
 	Value *string `json:"value"` // a secret: it is in no answer and in no error
 }
@@ -192,7 +201,19 @@ func (s *Service) Import(ctx context.Context, file []byte, prune bool) (any, err
 	return struct {
 		directory.ImportResult
 		Done
-	}{result, Done{fmt.Sprintf("%d created, %d updated, %d unchanged, %d deleted", result.Created, result.Updated, result.Unchanged, result.Deleted)}}, nil
+		// Warnings name service accounts that were made under names that do not say what they are for (BP-5).
+		Warnings []string `json:"warnings,omitempty"`
+	}{result, Done{fmt.Sprintf("%d created, %d updated, %d unchanged, %d deleted", result.Created, result.Updated, result.Unchanged, result.Deleted)}, vagueAccounts(result.Rows)}, nil
+}
+
+// vagueAccounts warns of service accounts that an import made.
+func vagueAccounts(rows []directory.ImportedRow) (warnings []string) {
+	for _, r := range rows {
+		if r.Kind == "service_account" && r.Effect == "created" && iam.VagueName(r.Name) {
+			warnings = append(warnings, "service account "+r.Name+vagueHint(r.Name))
+		}
+	}
+	return warnings
 }
 
 // Export returns the directory as a file for Import.

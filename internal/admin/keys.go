@@ -1,9 +1,7 @@
 package admin
 
 import (
-	"cmp"
 	"context"
-	"slices"
 	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/directory"
@@ -16,6 +14,8 @@ type KeyRow struct {
 	Owner   string    `json:"owner"`
 	Name    string    `json:"name"`
 	Created time.Time `json:"created"`
+	// LastUsed is absent if nobody knows of any use.
+	LastUsed time.Time `json:"last_used,omitzero"`
 	keyLimits
 }
 
@@ -49,59 +49,16 @@ func (s *Service) requiredOwner(ctx context.Context, r request) (iam.PrincipalRe
 	return s.principal(ctx, *r.Owner)
 }
 
-func (s *Service) listKeys(ctx context.Context, r request) (any, error) {
-	var owner iam.PrincipalRef
-	if r.Owner != nil {
-		var err error
-		if owner, err = s.requiredOwner(ctx, r); err != nil {
-			return nil, err
-		}
-	}
-	return s.keyRows(ctx, owner, func(directory.Key) bool { return true })
-}
-
 func (s *Service) getKey(ctx context.Context, r request) (any, error) {
-	rows, err := s.keyRows(ctx, iam.PrincipalRef{}, func(k directory.Key) bool { return string(k.ID) == r.Target })
-	if err == nil && len(rows) == 0 {
+	rows, err := s.keyRows(ctx, keyQuery{id: iam.KeyID(r.Target)})
+	if err == nil && len(rows.Rows) == 0 {
 		err = noKey(r.Target)
 	}
-	return rows, err
+	return rows.Rows, err
 }
 
 func noKey(id string) error {
 	return iam.NotFoundf("there is no key with the id %q; `iam key list` shows the ids", id)
-}
-
-// keyRows collects keys, sorted by owner and time.
-func (s *Service) keyRows(ctx context.Context, owner iam.PrincipalRef, wanted func(directory.Key) bool) ([]KeyRow, error) {
-	names, entities := make(map[iam.PrincipalRef]string), make(map[iam.EntityID]string)
-	rows := []KeyRow{}
-	err := s.directory.Keys(ctx, owner, func(k directory.Key) error {
-		if !wanted(k) {
-			return nil
-		}
-		name, ok := names[k.Owner]
-		if !ok {
-			p, err := s.directory.Principal(ctx, k.Owner)
-			if err != nil {
-				return err
-			}
-			if name = p.Username; p.IsServiceAccount() {
-				name = "service_account:" + name
-			}
-			names[k.Owner] = name
-		}
-		limits, err := s.shownLimits(ctx, k.KeyLimits, entities)
-		if err != nil {
-			return err
-		}
-		rows = append(rows, KeyRow{k.ID, name, k.Name, k.Created, limits})
-		return nil
-	})
-	slices.SortFunc(rows, func(a, b KeyRow) int {
-		return cmp.Or(cmp.Compare(a.Owner, b.Owner), a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
-	})
-	return rows, err
 }
 
 func (s *Service) renameKey(ctx context.Context, r request) (any, error) {

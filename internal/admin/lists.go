@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
@@ -209,7 +211,71 @@ func (s *Service) listServiceAccounts(ctx context.Context, r request) (any, erro
 	if err != nil {
 		return nil, err
 	}
-	return only(rows, "name", r.Target, "service account")
+	if rows, err = only(rows, "name", r.Target, "service account"); err != nil {
+		return nil, err
+	}
+	if team := text(r.Team); team != "" {
+		if _, err := s.team(ctx, team); err != nil {
+			return nil, err
+		}
+		rows = slices.DeleteFunc(rows, func(r row) bool {
+			name, _ := r["team"].(string)
+			return iam.FoldName(name) != iam.FoldName(team)
+		})
+	}
+	return rows, s.addUses(ctx, rows)
+}
+
+// addUses says of service accounts of which kind they are, when they were made, how many keys they have, and when the last
+// of those was used. That is no part of the directory file. What several reads find of one account may be of several
+// moments.
+func (s *Service) addUses(ctx context.Context, accounts []row) error {
+	known := make(map[iam.PrincipalRef]row, len(accounts))
+	named := make(map[string]row, len(accounts))
+	for _, a := range accounts {
+		a["keys"] = 0
+		name, _ := a["name"].(string)
+		named[name] = a
+	}
+	err := s.directory.ServiceAccounts(ctx, func(a *iam.ServiceAccount) error {
+		r, ok := named[a.Name]
+		if !ok {
+			return nil
+		}
+		known[a.ID.Ref()] = r
+		r["created"] = a.Created
+		switch {
+		case a.Federated():
+			r["kind"] = "external"
+		case a.Team != "":
+			r["kind"] = "team"
+		default:
+			r["kind"] = "organization"
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	count := func(k directory.Key) error {
+		r, ok := known[k.Owner]
+		if !ok {
+			return nil
+		}
+		n, _ := r["keys"].(int)
+		r["keys"] = n + 1
+		if last, _ := r["last_used"].(time.Time); k.LastUsed.After(last) {
+			r["last_used"] = k.LastUsed
+		}
+		return nil
+	}
+	if len(known) != 1 {
+		return s.directory.UsedKeys(ctx, iam.PrincipalRef{}, count)
+	}
+	for ref := range known {
+		err = s.directory.UsedKeys(ctx, ref, count)
+	}
+	return err
 }
 
 func (s *Service) listRoles(ctx context.Context, r request) (any, error) {

@@ -162,13 +162,17 @@ func (s *Service) createServiceAccount(ctx context.Context, r request) (any, err
 		return nil, err
 	}
 	if made.After.Federated() {
-		return done("service account %s created; it signs in with the assertions of %s that it names, and needs no key", r.Target, made.After.Issuer)
+		return done("service account %s created; it signs in with the assertions of %s that it names, and needs no key%s", r.Target, made.After.Issuer, vagueHint(r.Target))
 	}
-	hint := ""
-	if iam.VagueName(r.Target) {
-		hint = ". Its name does not say what it is for: one like ci-model-training tells whoever finds it in a log"
+	return done("service account %s created; `iam key create --owner service_account:%s --name LABEL` makes a key for it%s", r.Target, r.Target, vagueHint(r.Target))
+}
+
+// vagueHint says that the name of a service account does not say what it is for (BP-5); "" of others.
+func vagueHint(name string) string {
+	if !iam.VagueName(name) {
+		return ""
 	}
-	return done("service account %s created; `iam key create --owner service_account:%s --name LABEL` makes a key for it%s", r.Target, r.Target, hint)
+	return ". Its name does not say what it is for: one like ci-model-training tells whoever finds it in a log"
 }
 
 // claimsOf reads NAME=VALUE of every claim: nil if none was given, no claims for one that is empty.
@@ -199,17 +203,28 @@ func (s *Service) setServiceAccount(ctx context.Context, r request) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	change := directory.ServiceAccountChange{Issuer: r.Issuer, Subject: r.Subject, Active: r.Active}
+	change := directory.ServiceAccountChange{Name: r.Name, Issuer: r.Issuer, Subject: r.Subject, Active: r.Active}
 	if change.Claims, err = claimsOf(r.Claim); err != nil {
 		return nil, err
 	}
 	if change.DefaultTeam, err = s.optionalTeam(ctx, r.DefaultTeam); err != nil {
 		return nil, err
 	}
-	if _, err := s.directory.SetServiceAccount(ctx, id, change); err != nil {
+	c, err := s.directory.SetServiceAccount(ctx, id, change)
+	if err != nil {
 		return nil, err
 	}
-	return done("service account %s changed", r.Target)
+	hint := ""
+	if c.After.Name != c.Before.Name {
+		hint = ", and is called " + c.After.Name + vagueHint(c.After.Name)
+	}
+	switch {
+	case c.Before.Active && !c.After.Active:
+		return done("service account %s disabled: its keys are refused from now on and work again when it is enabled; its access tokens have ended for good%s", r.Target, hint)
+	case !c.Before.Active && c.After.Active:
+		return done("service account %s enabled: its keys work again; access tokens are had anew%s", r.Target, hint)
+	}
+	return done("service account %s changed%s", r.Target, hint)
 }
 
 func (s *Service) deleteServiceAccount(ctx context.Context, r request) (any, error) {

@@ -97,7 +97,7 @@ func (d *Directory) CreateAccountWithKey(ctx context.Context, n NewAccountWithKe
 		if err != nil {
 			return err
 		}
-		key, err := tx.putKey(NewKey{Owner: account.ID.Ref(), Name: n.KeyName}, secret)
+		key, err := tx.mintKey(NewKey{Owner: account.ID.Ref(), Name: n.KeyName}, secret)
 		if err != nil {
 			return err
 		}

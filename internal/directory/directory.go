@@ -38,6 +38,11 @@
 //	invited/<principal>/<project id>      nothing; lists where a principal is in a project's list
 //	key_id/<key id>/<HMAC>                nothing; finds a key by the id that people see
 //	key_owner/<principal>/<HMAC>          nothing; lists a principal's keys
+//
+// Under "<space>+used/", which is a space of its own (use.go):
+//
+//	key/<HMAC>                            when the key was last used
+//	since                                 when the recording of that began
 package directory
 
 import (
@@ -79,6 +84,11 @@ type Config struct {
 	// OwnerGone is told, after the change was committed, when somebody leaves restricted projects behind that they
 	// own (VIS-12): out of the team, deactivated or deleted, by whatever way. nil tells nobody.
 	OwnerGone func(OwnerGone)
+	// NoNewKeys keeps people and the service accounts of teams from getting new keys (KEY-12). Those of the
+	// organization get them, and keys that there are go on as before.
+	NoNewKeys bool
+	// Uses note when keys are used; nil means that nobody does.
+	Uses *Uses
 	// Now is the clock for creation times; nil means time.Now.
 	Now func() time.Time
 }
@@ -93,6 +103,8 @@ type Directory struct {
 	check        func(ctx context.Context, issuer, subject string, claims map[string]string) error // may be nil
 	ownerGone    func(OwnerGone)                                                                   // may be nil
 	now          func() time.Time
+	noNewKeys    bool
+	uses         *Uses // may be nil
 	names        names
 	hmacKey      [32]byte
 	owners       *sync.Pool // of *ownerLookup
@@ -131,6 +143,8 @@ func New(c Config) (*Directory, error) {
 		check:        c.CheckFederation,
 		ownerGone:    c.OwnerGone,
 		now:          c.Now,
+		noNewKeys:    c.NoNewKeys,
+		uses:         c.Uses,
 		hmacKey:      c.HMACKey,
 		names:        newNames(c.Space, c.Organization, c.Settings),
 		turn:         make(chan struct{}, 1),
@@ -173,9 +187,15 @@ func (d *Directory) newMacState() macState {
 	return macState{mac: hmac.New(sha256.New, d.hmacKey[:])}
 }
 
-// hashOf returns the HMAC of an API key as records' names have it.
-func (d *Directory) hashOf(key iam.Secret) string {
+// sumOf returns the HMAC of an API key.
+func (d *Directory) sumOf(key iam.Secret) keySum {
 	m := d.newMacState()
 	m.read(key)
-	return hex.EncodeToString(m.sum[:])
+	return m.sum
+}
+
+// hashOf returns the HMAC of an API key as records' names have it.
+func (d *Directory) hashOf(key iam.Secret) string {
+	sum := d.sumOf(key)
+	return hex.EncodeToString(sum[:])
 }

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"time"
@@ -19,6 +20,9 @@ type Key struct {
 	Name    string           `json:"name"`
 	Created time.Time        `json:"created"`
 	iam.KeyLimits
+	// LastUsed is when the key last proved who calls, whatever they were then allowed to do; zero if it never did
+	// since uses are recorded. Only UsedKeys tell it.
+	LastUsed time.Time `json:"last_used,omitzero"`
 }
 
 // NewKey describes an API key to be made.
@@ -45,7 +49,7 @@ func (d *Directory) CreateKey(ctx context.Context, n NewKey) (iam.Secret, Change
 		return iam.Secret{}, c, iam.Invalidf("the key would have expired already, on %s: name a moment that is to come", moment(n.Limits.Expires))
 	}
 	err := d.change(ctx, func(tx *transaction) (err error) {
-		c, err = tx.putKey(n, secret)
+		c, err = tx.mintKey(n, secret)
 		return err
 	})
 	if err != nil {
@@ -118,7 +122,9 @@ func (d *Directory) DeleteKey(ctx context.Context, owner iam.PrincipalRef, id ia
 	return c, err
 }
 
-func (r *keyRecord) key() Key { return Key{r.ID, r.Owner, r.Name, r.Created, r.KeyLimits} }
+func (r *keyRecord) key() Key {
+	return Key{ID: r.ID, Owner: r.Owner, Name: r.Name, Created: r.Created, KeyLimits: r.KeyLimits}
+}
 
 // putKey records a key for its owner, or renames it: the limits of one that is recorded stay.
 func (tx *transaction) putKey(n NewKey, key iam.Secret) (c Change[Key], err error) {
@@ -243,6 +249,10 @@ func (tx *transaction) keyWithID(owner iam.PrincipalRef, id iam.KeyID) (sum stri
 }
 
 func (tx *transaction) deleteKey(sum string, r *keyRecord) error {
+	var ended keySum
+	if _, err := hex.Decode(ended[:], []byte(sum)); err == nil {
+		tx.ended = append(tx.ended, ended)
+	}
 	for _, key := range []string{
 		tx.d.names.keysWithID(r.ID) + sum,
 		tx.d.names.keysOf(r.Owner) + sum,

@@ -66,9 +66,10 @@ func (d *Directory) OwnerOrAbsence(ctx context.Context, key iam.Secret) (*iam.Pr
 	}
 	v := d.cache.View()
 	p, err := d.ownerOf(ctx, v, key)
+	held := v.Last()
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return nil, Absence{d, v.Last()}, errUnknownKey
+		return nil, Absence{d, held}, errUnknownKey
 	case err != nil:
 		return nil, Absence{}, unreadable(err)
 	case !p.Active:
@@ -78,6 +79,9 @@ func (d *Directory) OwnerOrAbsence(ctx context.Context, key iam.Secret) (*iam.Pr
 		if err := d.Expired(p); err != nil {
 			return nil, Absence{}, err
 		}
+	}
+	if d.uses != nil && held.First(d.uses.round.Load()) { // last: what was refused above is no use
+		d.uses.note(d.sumOf(key))
 	}
 	return p, Absence{}, nil
 }

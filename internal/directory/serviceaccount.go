@@ -25,6 +25,8 @@ type NewServiceAccount struct {
 // ServiceAccountChange is what to change about a service account; nil leaves it. Its team stays:
 // an account that changed sides would take its keys along.
 type ServiceAccountChange struct {
+	// Name is by what people and the deployment behind know the account; its keys and its places in projects stay.
+	Name            *string
 	DefaultTeam     *iam.TeamID
 	Issuer, Subject *string
 	// Claims replaces all claims; an empty map leaves none.
@@ -116,6 +118,11 @@ func (tx *transaction) setServiceAccount(id iam.ServiceAccountID, c ServiceAccou
 		return nil, err
 	}
 	was := *a
+	if c.Name != nil && *c.Name != a.Name {
+		if err := tx.renameServiceAccount(a, *c.Name); err != nil {
+			return nil, err
+		}
+	}
 	set(&a.DefaultTeam, c.DefaultTeam)
 	set(&a.Issuer, c.Issuer)
 	set(&a.Subject, c.Subject)
@@ -150,6 +157,17 @@ func (tx *transaction) setServiceAccount(id iam.ServiceAccountID, c ServiceAccou
 		}
 	}
 	return a, tx.putServiceAccount(a)
+}
+
+func (tx *transaction) renameServiceAccount(a *iam.ServiceAccount, name string) error {
+	if err := validName("service account name", name); err != nil {
+		return err
+	}
+	if err := tx.releaseServiceAccountName(a); err != nil {
+		return err
+	}
+	a.Name = name
+	return tx.claimServiceAccountName(a)
 }
 
 // putServiceAccount records a valid service account, and what finds it if it is an external one.

@@ -44,6 +44,8 @@ type transaction struct {
 	gone []gone
 	// changes counts the puts and deletes that made a difference to what this transaction sees.
 	changes int
+	// ended are the keys that were deleted.
+	ended []keySum
 }
 
 // reading returns a transaction that is never committed, for reading what people look at.
@@ -93,6 +95,7 @@ func (d *Directory) change(ctx context.Context, f func(*transaction) error) erro
 		_, err = d.cache.Commit(ctx, writes...)
 		switch {
 		case err == nil:
+			d.uses.forget(tx.ended)
 			tx.tellGone()
 			return nil
 		case errors.Is(err, store.ErrConflict):

@@ -896,3 +896,49 @@ func TestClosed(t *testing.T) {
 		t.Errorf("reading from a closed cache: %v", err)
 	}
 }
+
+// TestFirst: in each round one of those who read a value is the first, and whoever reads it anew begins again.
+func TestFirst(t *testing.T) {
+	c := newCache(t, newFake())
+	commit(t, c, put("acme/a", "1"))
+	held := func() Held {
+		v := c.View()
+		if _, err := Derived(t.Context(), v, []byte("a"), func(ctx context.Context, v *View) (string, error) {
+			return Read(ctx, v, "acme/a", func(r store.Record) (string, error) { return string(r.Value), nil })
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return v.Last()
+	}
+	h := held()
+	for _, tt := range []struct {
+		round uint32
+		first bool
+	}{{1, true}, {1, false}, {2, true}, {2, false}, {math.MaxUint32, true}, {1, true}} {
+		if first := h.First(tt.round); first != tt.first {
+			t.Errorf("round %d: first is %t", tt.round, first)
+		}
+	}
+	var firsts, group = make(chan bool, 100), sync.WaitGroup{}
+	for range cap(firsts) {
+		group.Go(func() { firsts <- h.First(3) })
+	}
+	group.Wait()
+	close(firsts)
+	n := 0
+	for first := range firsts {
+		if first {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("of those who ask at once %d are the first", n)
+	}
+	commit(t, c, put("acme/a", "2"))
+	if !held().First(3) {
+		t.Error("who reads it anew is not the first")
+	}
+	if (Held{}).First(1) {
+		t.Error("nothing has a first")
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync/atomic"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 	"github.com/wandb-gateway/wandb-gateway/internal/store"
@@ -17,7 +18,7 @@ const (
 	maxStamps = 4096
 	// entryBytes estimates what an entry costs beside its key and value: its struct, and
 	// ristretto's two maps and sketch.
-	entryBytes = 352
+	entryBytes = 368
 	// leastDerived estimates what a derived value takes at least. Beyond it, it takes what the
 	// records do that it was made of and that are not kept themselves.
 	leastDerived = 256
@@ -32,6 +33,8 @@ type entry struct {
 	stamps  stamps
 	derived bool
 	bytes   uint32 // estimate; at most 4 GiB is as good as more
+	// round is the latest in which somebody asked whether they are the first (Held.First).
+	round atomic.Uint32
 }
 
 // cost sets the estimate of what the entry takes, with so much of values.

@@ -86,6 +86,17 @@ type Held struct{ entry *entry }
 // has returned the value; a View that was not given by Derived has none.
 func (v *View) Held() Held { return Held{v.entry} }
 
+// First reports whether nobody has asked this of the value in the round before, of which the caller says
+// the number, other than 0. It is for noting now and then that a value is in use, and costs whoever is not the
+// first one comparison. Who reads the value anew, because it changed or was evicted, is a first again.
+func (h Held) First(round uint32) bool {
+	if h.entry == nil {
+		return false
+	}
+	last := h.entry.round.Load()
+	return last != round && h.entry.round.CompareAndSwap(last, round)
+}
+
 // Last stands for what was read through v last, or for that it is missing. It never holds if that could not
 // be told.
 func (v *View) Last() Held {

@@ -25,8 +25,10 @@ const (
 
 type shownKey struct {
 	Name, Created string
-	ID            iam.KeyID
-	created       time.Time
+	// Used is when it was last used; "" if nobody knows of any use.
+	Used    string
+	ID      iam.KeyID
+	created time.Time
 }
 
 // shownUpstreamKey says since when the person's key of the W&B server is kept; "" if none is.
@@ -204,8 +206,12 @@ func (l *Login) showAuthorize(w http.ResponseWriter, r *http.Request, status int
 const day = "2 January 2006, 15:04 MST"
 
 func (l *Login) shownKeys(r *http.Request, p *iam.Principal) (keys []shownKey, more int, err error) {
-	err = l.Directory.Keys(r.Context(), p.Ref, func(k directory.Key) error {
-		keys = append(keys, shownKey{k.Name, k.Created.UTC().Format(day), k.ID, k.Created})
+	err = l.Directory.UsedKeys(r.Context(), p.Ref, func(k directory.Key) error {
+		shown := shownKey{Name: k.Name, Created: k.Created.UTC().Format(day), ID: k.ID, created: k.Created}
+		if !k.LastUsed.IsZero() {
+			shown.Used = k.LastUsed.UTC().Format(day)
+		}
+		keys = append(keys, shown)
 		return nil
 	})
 	slices.SortFunc(keys, func(a, b shownKey) int {

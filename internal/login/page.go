@@ -157,7 +157,7 @@ var pages = template.Must(template.New("").Parse(`
 </form>
 <h2>Your API keys</h2>
 {{if .Keys}}<ul>
-{{range .Keys}}<li><div>{{or .Name "without a name"}}<br><span class="faint"><code>{{.ID}}</code>, made {{.Created}}</span></div>
+{{range .Keys}}<li><div>{{or .Name "without a name"}}<br><span class="faint"><code>{{.ID}}</code>, made {{.Created}}{{with .Used}}, last used {{.}}{{end}}</span></div>
 <form method="post" action="/authorize">
 {{template "hidden" $}}<input type="hidden" name="form" value="delete">
 <input type="hidden" name="id" value="{{.ID}}">
