@@ -382,6 +382,18 @@ func TestV2Bulk(t *testing.T) {
 	if got := fmt.Sprint(h.must(200, "GET", "/scim/v2/Groups/"+h.id("Groups", "made"), "")["members"]); strings.Count(got, "usr_") != 4 { // value and $ref
 		t.Errorf("the members are %s", got)
 	}
+	// An operation on a version that is gone changes nothing, and one on the present version does.
+	alice := h.id("Users", "alice")
+	version := jsonText(h.must(200, "GET", "/scim/v2/Users/"+alice, "")["meta"].(map[string]any)["version"].(string))
+	rename := func(version, name string) string {
+		return `{"method":"PATCH","path":"/Users/` + alice + `","version":` + version + `,"data":` + patchBody(`{"op":"replace","path":"displayName","value":"`+name+`"}`) + `}`
+	}
+	if got := statuses(h.must(200, "POST", "/scim/v2/Bulk", bulk("", rename(version, "first")+","+rename(version, "second")+`,{"method":"DELETE","path":"/Users/`+alice+`","version":`+version+`}`))); got != "200 412 412" {
+		t.Errorf("operations on one version: %s", got)
+	}
+	if got := h.must(200, "GET", "/scim/v2/Users/"+alice, "")["displayName"]; got != "first" {
+		t.Errorf("alice is called %v", got)
+	}
 	stopped := h.must(200, "POST", "/scim/v2/Bulk", bulk(`,"failOnErrors":1`, create("u1")+","+create("u3")))
 	if got := statuses(stopped); got != "409" {
 		t.Errorf("failOnErrors 1: %s", got)

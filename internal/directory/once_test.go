@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/wandb-gateway/wandb-gateway/internal/apikey"
 	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
 )
@@ -89,6 +90,68 @@ func TestCustomRolesHaveABound(t *testing.T) {
 	h.refused(err, iam.KindTooLarge, "200 custom roles")
 	_, err = h.CreateRole(ctx, iam.CustomRole{Name: "one-more", Inherits: iam.RoleViewer})
 	h.refused(err, iam.KindTooLarge, "200 custom roles")
+	var permissions []string
+	for i := range 201 {
+		permissions = append(permissions, fmt.Sprintf("run:do_%d", i))
+	}
+	_, err = h.SetRole(ctx, iam.CustomRole{Name: "role-7", Inherits: iam.RoleViewer, Permissions: permissions})
+	h.refused(err, iam.KindInvalid, "200")
+	_, err = h.SetRole(ctx, iam.CustomRole{Name: "role-7", Inherits: iam.RoleViewer, Permissions: permissions[:200]})
+	h.ok(err)
 	_, err = h.SetRole(ctx, iam.CustomRole{Name: "role-7", Inherits: iam.RoleMember}) // one that is there
 	h.ok(err)
+}
+
+// TestDefaultTeamsAreThere: work that names no team must have somewhere to go (SA-13, SA-14).
+func TestDefaultTeamsAreThere(t *testing.T) {
+	h, ctx := newHouse(t), context.Background()
+	vision := h.team("vision")
+	_, err := h.CreateServiceAccount(ctx, directory.NewServiceAccount{Name: "bot", DefaultTeam: "team_none"})
+	h.refused(err, iam.KindNotFound, "no team")
+	bot := h.organizationAccount("bot", vision)
+	_, err = h.SetServiceAccount(ctx, bot, directory.ServiceAccountChange{DefaultTeam: ptr(iam.TeamID("team_none"))})
+	h.refused(err, iam.KindNotFound, "no team")
+	_, err = h.SetServiceAccount(ctx, bot, directory.ServiceAccountChange{DefaultTeam: ptr(iam.TeamID(""))})
+	h.refused(err, iam.KindInvalid, "default team")
+}
+
+// TestTwoKeysOfOneID: the id of a key that came from elsewhere has 32 bits, and two can have the same. Neither is
+// deleted or renamed in the place of the other.
+func TestTwoKeysOfOneID(t *testing.T) {
+	seen := map[iam.KeyID]string{}
+	var first, second iam.Secret
+	for i := 0; second == (iam.Secret{}); i++ {
+		text := fmt.Sprintf("local-%040d", i)
+		id := apikey.ID(iam.NewSecret(text))
+		if other, ok := seen[id]; ok {
+			first, second = iam.NewSecret(other), iam.NewSecret(text)
+		}
+		seen[id] = text
+	}
+	h, ctx := newHouse(t), context.Background()
+	alice, bob := h.user("alice"), h.user("bob")
+	_, err := h.ImportKey(ctx, alice.Ref(), "old", first)
+	h.ok(err)
+	_, err = h.ImportKey(ctx, bob.Ref(), "old", second)
+	h.ok(err)
+	id := apikey.ID(first)
+	works := func(key iam.Secret, want bool) {
+		t.Helper()
+		if _, err := h.PrincipalByKey(ctx, key); (err == nil) != want {
+			t.Errorf("the key works: %v", err)
+		}
+	}
+	_, err = h.DeleteKey(ctx, iam.PrincipalRef{}, id)
+	h.refused(err, iam.KindConflict, "name the owner")
+	_, err = h.RenameKey(ctx, iam.PrincipalRef{}, id, "new")
+	h.refused(err, iam.KindConflict, "name the owner")
+	works(first, true)
+	works(second, true)
+	_, err = h.DeleteKey(ctx, bob.Ref(), id)
+	h.ok(err)
+	works(first, true)
+	works(second, false)
+	_, err = h.DeleteKey(ctx, iam.PrincipalRef{}, id) // now it is one
+	h.ok(err)
+	works(first, false)
 }

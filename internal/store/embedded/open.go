@@ -89,8 +89,10 @@ func openBolt(path string, f *os.File) (db *bbolt.DB, err error) {
 		}
 	}()
 	options := &bbolt.Options{
-		Timeout:      lockTimeout,
-		FreelistType: bbolt.FreelistMapType,
+		Timeout: lockTimeout,
+		// Every commit writes the list of free pages, and an import of many leaves a long one: an array is in
+		// order already, where a map is sorted each time.
+		FreelistType: bbolt.FreelistArrayType,
 		NoStatistics: true,
 		OpenFile:     func(string, int, os.FileMode) (*os.File, error) { return f, nil },
 	}
