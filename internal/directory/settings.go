@@ -6,6 +6,7 @@ import (
 
 	"github.com/wandb-gateway/wandb-gateway/authz"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/store"
 )
 
 // ReasonEnforced is the reason for refusing a team a setting that the organization decides (PRIV-2).
@@ -182,7 +183,11 @@ func (tx *transaction) joinAutomatically(u *iam.User) error {
 		return err
 	}
 	for _, id := range teams {
-		if _, err := tx.standingTeam(id); err != nil {
+		t, err := tx.foundTeam(id)
+		if err != nil {
+			return err
+		}
+		if err := tx.guardName(t.Name, id.Entity()); err != nil {
 			return err
 		}
 		u.Teams = append(u.Teams, iam.TeamMembership{Team: id, Role: iam.RoleMember})
@@ -194,6 +199,16 @@ func (tx *transaction) joinAutomatically(u *iam.User) error {
 		}
 	}
 	return nil
+}
+
+// foundTeam returns a team that another record names. If it is not there, it was deleted between the two reads:
+// the change is decided again.
+func (tx *transaction) foundTeam(id iam.TeamID) (*iam.Team, error) {
+	t, err := load[iam.Team](tx, tx.d.names.team(id))
+	if err == nil && t == nil {
+		err = store.ErrConflict
+	}
+	return t, err
 }
 
 // checkVisibility refuses a visibility that a project cannot have, whoever wants it: p is the project as it is,
@@ -223,7 +238,7 @@ func (tx *transaction) checkVisibility(entity iam.EntityID, name string, p *iam.
 
 // hidden reports whether a team is hidden from those outside.
 func (tx *transaction) hidden(id iam.TeamID) (bool, error) {
-	t, err := tx.team(id)
+	t, err := tx.foundTeam(id)
 	if err != nil {
 		return false, err
 	}

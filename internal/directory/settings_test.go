@@ -11,6 +11,7 @@ import (
 	"github.com/wandb-gateway/wandb-gateway/authz"
 	"github.com/wandb-gateway/wandb-gateway/internal/directory"
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
+	"github.com/wandb-gateway/wandb-gateway/internal/store"
 )
 
 func (h *house) set(team iam.TeamID, c directory.TeamSettingsChange) {
@@ -358,6 +359,48 @@ func TestNewcomersAndTheSettingRace(t *testing.T) {
 	}
 	if got := h.teamsOf(h.user("late")); got != "vision:member" {
 		t.Errorf("who came later is in %q", got)
+	}
+}
+
+// meddled is a store with which something happens right after a record was read for the first time.
+type meddled struct {
+	store.Store
+	key  string
+	once sync.Once
+	then func()
+}
+
+func (m *meddled) Get(ctx context.Context, key string) (store.Record, error) {
+	r, err := m.Store.Get(ctx, key)
+	if key == m.key {
+		m.once.Do(m.then)
+	}
+	return r, err
+}
+
+// TestNewcomersAndADeletedTeam: that a team goes while somebody comes is no reason to keep them out.
+func TestNewcomersAndADeletedTeam(t *testing.T) {
+	for name, key := range map[string]string{"that newcomers join": "acme/auto_join", "that is offered": "acme/entity/offered"} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			h.admin("root")
+			joined, offered := h.team("joined"), h.team("offered")
+			h.set(joined, directory.TeamSettingsChange{AutoJoin: ptr(true)})
+			happened := false
+			other := onStore(t, &meddled{Store: h.store, key: key, then: func() {
+				happened = true
+				for _, id := range []iam.TeamID{joined, offered} {
+					_, err := h.DeleteTeam(context.Background(), id)
+					h.check(err)
+				}
+			}}, authz.Settings{})
+			s := arriving("alice")
+			s.Domains = []directory.Domain{{Name: "acme.test", Choose: []string{"offered"}}}
+			done := other.signIn(s)
+			if !happened || len(done.User.Teams) != 0 || len(done.Joined) != 0 || len(done.Offered) != 0 {
+				t.Errorf("%t: %+v %+v", happened, done, done.User)
+			}
+		})
 	}
 }
 
