@@ -254,6 +254,7 @@ func withoutKeys(t *testing.T, export string) string {
 // makeAtRandom does random administration, right and wrong.
 func makeAtRandom(h *house, r *rand.Rand) {
 	ctx := context.Background()
+	keys := rand.New(rand.NewPCG(1, 18))
 	var users []iam.UserID
 	var teams []iam.TeamID
 	var accounts []iam.ServiceAccountID
@@ -315,7 +316,8 @@ func makeAtRandom(h *house, r *rand.Rand) {
 		case 9:
 			try(second(h.SetUser(ctx, u, directory.UserChange{Role: ptr([]iam.OrganizationRole{"admin", "member", "viewer"}[r.IntN(3)]), WeaveSeat: ptr(iam.SeatNone)})))
 		case 10:
-			_, _, err := h.MintKey(ctx, u.Ref(), "key")
+			limits := []iam.KeyLimits{{}, {ReadOnly: true}, {Entity: t.Entity(), Project: "detector"}, {Entity: users[keys.IntN(len(users))].PersonalEntity(), Expires: noon.AddDate(1, 0, 0)}}
+			_, _, err := h.CreateKey(ctx, directory.NewKey{Owner: u.Ref(), Name: "key", Limits: limits[keys.IntN(len(limits))]})
 			try(err)
 		case 11:
 			if r.IntN(3) == 0 {
