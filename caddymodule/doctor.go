@@ -18,7 +18,7 @@ import (
 // finding is one line of `iam doctor`.
 type finding struct {
 	Check  string `json:"check"`
-	Result string `json:"result"` // ok, warning or fault
+	Result string `json:"result"` // ok, note, warning or fault
 	Detail string `json:"detail"`
 }
 
@@ -184,10 +184,13 @@ func checkKeys(ctx context.Context, d *directory.Directory) finding {
 	if err != nil {
 		return finding{"API keys", "fault", err.Error()}
 	}
-	keys, unused := 0, 0
+	keys, unused, expired := 0, 0, 0
 	var named []string
 	err = d.UsedKeys(ctx, iam.PrincipalRef{}, func(k directory.Key) error {
 		keys++
+		if k.Expired(time.Now()) {
+			expired++
+		}
 		if !k.UnusedSince(since, began) {
 			return nil
 		}
@@ -199,6 +202,8 @@ func checkKeys(ctx context.Context, d *directory.Directory) finding {
 	switch {
 	case err != nil:
 		return finding{"API keys", "fault", err.Error()}
+	case expired > 0 && unused == 0:
+		return finding{"API keys", "note", fmt.Sprintf("%d of %d have expired and can be deleted, see `iam key list --sort expires`", expired, keys)}
 	case unused > 0:
 		return finding{"API keys", "note", fmt.Sprintf("%d of %d were not used for 90 days, look at them with `iam key list --unused-for 90d`: %s",
 			unused, keys, strings.Join(named, ", "))}

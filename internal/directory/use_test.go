@@ -203,6 +203,17 @@ func TestWhatIsAUse(t *testing.T) {
 		if last := n.lastUsed(alice.Ref())["laptop"]; last.IsZero() {
 			t.Error("used, and not told")
 		}
+		brief, _, err := n.CreateKey(t.Context(), directory.NewKey{Owner: alice.Ref(), Name: "brief", Limits: iam.KeyLimits{Expires: time.Now().Add(time.Hour)}})
+		n.ok(err)
+		n.use(brief)
+		used := n.lastUsed(alice.Ref())["brief"]
+		time.Sleep(2 * time.Hour)
+		if _, err := n.PrincipalByKey(t.Context(), brief); iam.KindOf(err) != iam.KindUnauthenticated {
+			t.Fatal(err)
+		}
+		if last := n.lastUsed(alice.Ref())["brief"]; used.IsZero() || !last.Equal(used) {
+			t.Errorf("used at %s and expired since, it counts as used at %s", used, last)
+		}
 	})
 }
 
