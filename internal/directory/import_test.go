@@ -325,6 +325,15 @@ func makeAtRandom(h *house, r *rand.Rand) {
 			}
 		case 12:
 			try(second(h.CreateUser(ctx, directory.NewUser{Username: fmt.Sprintf("user%d", r.IntN(4)), Inactive: r.IntN(2) == 0})))
+		case 13, 14:
+			maybe := func() *bool { return []*bool{nil, ptr(true), ptr(false)}[r.IntN(3)] }
+			c := directory.TeamSettingsChange{Hidden: maybe(), PrivateProjects: maybe(), MembersInvite: maybe(), AutoJoin: maybe()}
+			try(second(h.SetTeam(ctx, t, directory.TeamChange{Settings: c})))
+		case 15:
+			position := func() *iam.Switch {
+				return []*iam.Switch{nil, ptr(iam.SwitchUnset), ptr(iam.SwitchOff), ptr(iam.SwitchOn)}[r.IntN(4)]
+			}
+			try(second(h.SetOrganization(ctx, directory.OrganizationChange{EnforceHidden: position(), EnforcePrivateProjects: position(), EnforceMembersInvite: position()})))
 		}
 		if len(projects) == 0 {
 			continue

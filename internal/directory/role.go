@@ -235,6 +235,9 @@ func (tx *transaction) withoutCustomRoles(u *iam.User) error {
 		if at := r.index(m.Role); at >= 0 {
 			u.Teams[i].Role = r.Roles[at].Inherits
 		}
+		if err := tx.followTeamRole(u.ID, m.Team, u.Teams[i].Role); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -253,8 +256,12 @@ func (tx *transaction) replaceTeamRoles(role, by iam.Role) error {
 		}
 		changed := false
 		for i, m := range u.Teams {
-			if m.Role == role {
-				u.Teams[i].Role, changed = by, true
+			if m.Role != role {
+				continue
+			}
+			u.Teams[i].Role, changed = by, true
+			if err := tx.followTeamRole(u.ID, m.Team, by); err != nil {
+				return err
 			}
 		}
 		if !changed {

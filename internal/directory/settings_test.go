@@ -456,3 +456,31 @@ func TestSettingsInAFile(t *testing.T) {
 		}
 	}
 }
+
+// TestProjectRoleFollowsAfterACustomRoleIsGone: PROLE-10. A project role that the team role has become equal to follows
+// it again, also when the team role changed because a custom role ended (ROLE-9) or may not be held any more (ROLE-12).
+func TestProjectRoleFollowsAfterACustomRoleIsGone(t *testing.T) {
+	for name, end := range map[string]func(*house, iam.UserID) error{
+		"deleted": func(h *house, _ iam.UserID) error { return second(h.DeleteRole(context.Background(), "pilot")) },
+		"not for viewers": func(h *house, id iam.UserID) error {
+			return second(h.SetUser(context.Background(), id, directory.UserChange{Role: ptr(iam.OrganizationViewer)}))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, ctx := newHouse(t), context.Background()
+			h.admin("root")
+			_, err := h.SetRole(ctx, iam.CustomRole{Name: "pilot", Inherits: iam.RoleMember, Permissions: []string{"run:stop"}})
+			h.ok(err)
+			alice := h.user("alice")
+			vision := h.team("vision")
+			h.member(vision, alice, "pilot")
+			p := h.project(vision.Entity(), "detector", iam.VisibilityRestricted)
+			_, err = h.SetProjectMember(ctx, p, alice.Ref(), iam.RoleMember)
+			h.ok(err)
+			h.ok(end(h, alice))
+			if m := h.recorded(p).Members; len(m) != 1 || m[0].Role != "" {
+				t.Errorf("the list is %+v", m)
+			}
+		})
+	}
+}
