@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/wandb-gateway/wandb-gateway/internal/iam"
@@ -73,7 +74,7 @@ func (d *draft) add(signsFrom time.Time, what What) error {
 	if len(d.keys) == maxKeys {
 		return iam.Conflictf("there are %d signing keys already, which is the most: wait until the oldest is dropped, or delete some", maxKeys)
 	}
-	private, err := jws.NewPrivateKey(d.k.c.Algorithm)
+	private, err := d.newKey()
 	if err != nil {
 		return err
 	}
@@ -85,6 +86,16 @@ func (d *draft) add(signsFrom time.Time, what What) error {
 	d.keys = append(d.keys, key{e, private})
 	d.note(what, len(d.keys)-1)
 	return nil
+}
+
+// newKey makes a key whose id does not look like an option: people give ids to commands.
+func (d *draft) newKey() (*jws.PrivateKey, error) {
+	for {
+		private, err := jws.NewPrivateKey(d.k.c.Algorithm)
+		if err != nil || !strings.HasPrefix(private.ID(), "-") {
+			return private, err
+		}
+	}
 }
 
 // delete takes a key away, and sees to it that one signs.

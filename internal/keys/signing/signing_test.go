@@ -636,6 +636,18 @@ func TestDeletedKeysEndWhatWasKept(t *testing.T) {
 	}
 }
 
+// TestIDsAreNoOptions: one random key in 64 has an id that commands would take for an option.
+func TestIDsAreNoOptions(t *testing.T) {
+	n := started(t)
+	for range 500 {
+		id := n.signer().ID()
+		if strings.HasPrefix(id, "-") {
+			t.Fatalf("a signing key is called %q", id)
+		}
+		n.ok(n.Delete(context.Background(), id))
+	}
+}
+
 func TestAnotherAlgorithm(t *testing.T) {
 	s, at, ctx := newStore(t), newClock(), context.Background()
 	n := newNode(t, s, at, signing.Config{})
