@@ -182,7 +182,7 @@ func (h house) others(t *testing.T, but string) string {
 	t.Helper()
 	var names []string
 	for _, m := range membersOf(t, h.did(t, aliceKey, docTeam, given{"name": "vision"})) {
-		if m.AccountType == "USER" && m.Username != "alice" && m.Username != "victor" && m.Username != but {
+		if m.AccountType == "MEMBER" && m.Username != "alice" && m.Username != "victor" && m.Username != but {
 			names = append(names, m.Username)
 		}
 	}

@@ -109,7 +109,10 @@ func (a *Accounts) createInvite(ctx context.Context, q question) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	needs := authz.TeamManage
+	needs := authz.TeamInvite
+	if admin {
+		needs = authz.TeamManage
+	}
 	if user.Ref() == q.Who.Ref {
 		needs = authz.TeamJoin
 		if q.Reason, err = a.decide(ctx, q.Who, authz.TeamJoin, team.Name); err != nil {

@@ -40,9 +40,8 @@ func (tx *transaction) stillMay() error {
 	// No custom role administers: what they add is not read.
 	facts := authz.Facts{Principal: p, Organization: tx.d.organization, Settings: tx.d.settings}
 	for _, need := range a.Needs {
-		facts.Entity = nil
-		if need.Team.ID != "" {
-			facts.Entity = &iam.Entity{ID: need.Team.ID.Entity(), Name: need.Team.Name}
+		if err := tx.aboutTeam(&facts, need.Team); err != nil {
+			return err
 		}
 		switch d := authz.Decide(authz.Request{Permission: need.Permission}, facts); {
 		case d.Allowed():
@@ -51,6 +50,31 @@ func (tx *transaction) stillMay() error {
 		default:
 			return authz.Refuse(d, facts, authz.Names{Entity: need.Team.Name})
 		}
+	}
+	return nil
+}
+
+// aboutTeam says what is asked about, and what was chosen for it before this change. Nothing is, of a team that the
+// change makes.
+func (tx *transaction) aboutTeam(f *authz.Facts, team iam.TeamRef) error {
+	f.Entity, f.Team, f.Enforced = nil, iam.TeamSettings{}, iam.EnforcedSettings{}
+	if team.ID == "" {
+		return nil
+	}
+	f.Entity = &iam.Entity{ID: team.ID.Entity(), Name: team.Name}
+	t, err := unchanged[iam.Team](tx, tx.d.names.team(team.ID))
+	if err != nil {
+		return err
+	}
+	o, err := unchanged[iam.OrganizationSettings](tx, tx.d.names.organization)
+	if err != nil {
+		return err
+	}
+	if t != nil {
+		f.Team = t.Settings
+	}
+	if o != nil {
+		f.Enforced = o.Enforced
 	}
 	return nil
 }
@@ -64,6 +88,9 @@ func (tx *transaction) actor(who iam.PrincipalRef) (*iam.Principal, error) {
 		if err != nil {
 			return nil, err
 		}
+		if u == nil {
+			return nil, errNoSuchPrincipal
+		}
 		p := &iam.Principal{Ref: who, Organization: tx.d.organization, Username: u.Username, Active: u.Active,
 			Role: u.Role, ModelsSeat: u.ModelsSeat, WeaveSeat: u.WeaveSeat}
 		for _, m := range u.Teams {
@@ -75,6 +102,9 @@ func (tx *transaction) actor(who iam.PrincipalRef) (*iam.Principal, error) {
 		if err != nil {
 			return nil, err
 		}
+		if a == nil {
+			return nil, errNoSuchPrincipal
+		}
 		return &iam.Principal{Ref: who, Organization: tx.d.organization, Username: a.Name, Active: a.Active, Scope: iam.TeamRef{ID: a.Team}}, nil
 	case iam.Anonymous:
 		return nil, errNoSuchPrincipal
@@ -83,8 +113,7 @@ func (tx *transaction) actor(who iam.PrincipalRef) (*iam.Principal, error) {
 	}
 }
 
-// unchanged reads a record as it stood before this transaction, and has the commit demand it. One that is not
-// there is errNoSuchPrincipal.
+// unchanged reads a record as it stood before this transaction, and has the commit demand it; nil if there was none.
 func unchanged[T any](tx *transaction, key string) (*T, error) {
 	r, err := tx.original(key)
 	if err != nil {
@@ -92,7 +121,7 @@ func unchanged[T any](tx *transaction, key string) (*T, error) {
 	}
 	tx.checks[key] = true
 	if r.Version == 0 {
-		return nil, errNoSuchPrincipal
+		return nil, nil
 	}
 	return decode[T](r)
 }

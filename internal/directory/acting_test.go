@@ -35,6 +35,10 @@ func TestWhoActsIsDecidedWithTheCommit(t *testing.T) {
 	team := h.team("vision")
 	vision := iam.TeamRef{ID: team, Name: "vision"}
 	member, off := iam.OrganizationMember, false
+	never, undecided := iam.SwitchOff, iam.SwitchUnset
+	membersInvite := func(on bool) error {
+		return second(h.SetTeam(ctx, team, directory.TeamChange{Settings: directory.TeamSettingsChange{MembersInvite: &on}}))
+	}
 	lost := map[string]struct {
 		need authz.Permission
 		kind iam.Kind
@@ -46,7 +50,11 @@ func TestWhoActsIsDecidedWithTheCommit(t *testing.T) {
 		"provisioner":                 {authz.OrganizationProvision, iam.KindDenied, func(u iam.UserID) error { return second(h.SetUser(ctx, u, directory.UserChange{Role: &member})) }},
 		"keeps their own":             {authz.SelfUpdate, iam.KindUnauthenticated, func(u iam.UserID) error { return second(h.SetUser(ctx, u, directory.UserChange{Active: &off})) }},
 		"no longer admin of the team": {authz.TeamManage, iam.KindDenied, func(u iam.UserID) error { return second(h.SetMember(ctx, team, u, iam.RoleMember)) }},
-		"no longer in the team":       {authz.TeamManage, iam.KindDenied, func(u iam.UserID) error { return second(h.RemoveMember(ctx, team, u)) }},
+		"members invite no more":      {authz.TeamInvite, iam.KindDenied, func(iam.UserID) error { return membersInvite(off) }},
+		"the organization forbids it": {authz.TeamInvite, iam.KindDenied, func(iam.UserID) error {
+			return second(h.SetOrganization(ctx, directory.OrganizationChange{EnforceMembersInvite: &never}))
+		}},
+		"no longer in the team": {authz.TeamManage, iam.KindDenied, func(u iam.UserID) error { return second(h.RemoveMember(ctx, team, u)) }},
 	}
 	n := 0
 	for name, c := range lost {
@@ -54,15 +62,22 @@ func TestWhoActsIsDecidedWithTheCommit(t *testing.T) {
 			t.Run(name+", "+when, func(t *testing.T) {
 				n++
 				role := iam.OrganizationAdmin
-				if c.need == authz.TeamManage || c.need == authz.SelfUpdate {
+				switch c.need {
+				case authz.TeamManage, authz.TeamInvite, authz.SelfUpdate:
 					role = iam.OrganizationMember
 				}
+				h.ok(second(h.SetOrganization(ctx, directory.OrganizationChange{EnforceMembersInvite: &undecided})))
+				h.ok(membersInvite(true))
 				made, err := h.CreateUser(ctx, directory.NewUser{Username: fmt.Sprintf("a%d", n), Role: role})
 				h.ok(err)
 				actor := made.After.ID
-				h.member(team, actor, iam.RoleAdmin)
+				inTeam := iam.RoleAdmin
+				if c.need == authz.TeamInvite {
+					inTeam = iam.RoleMember
+				}
+				h.member(team, actor, inTeam)
 				acting := directory.Acting{Who: actor.Ref(), Needs: []directory.Need{{Permission: c.need}}}
-				if c.need == authz.TeamManage {
+				if c.need == authz.TeamManage || c.need == authz.TeamInvite {
 					acting.Needs[0].Team = vision
 				}
 				by := h.By(acting)
