@@ -65,7 +65,7 @@ func (a *adminRoutes) answer(r *http.Request) (any, error) {
 	if services == nil {
 		return nil, iam.Unavailable("the gateway is just stopping", nil)
 	}
-	service := admin.New(services.directory, services.tokens, services.sessions, services.vault)
+	service := admin.New(services.directory.Telling(reportCommand(app.logger, r.RemoteAddr)), services.tokens, services.sessions, services.vault)
 	path := strings.TrimPrefix(r.URL.Path, adminPrefix)
 	if r.Method == http.MethodGet {
 		switch path {

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"encoding/json"
 	"net/http"
 
 	"go.uber.org/zap"
@@ -56,6 +57,64 @@ func reportProvisioning(logger *zap.Logger) func(*http.Request, scim.Event) {
 			subject: e.Target, before: e.Before, after: e.After,
 		}.log(logger)
 	}
+}
+
+// byCommand is the reason for what the administrator of the machine does: whoever reaches the admin endpoint may.
+const byCommand iam.Reason = "admin_endpoint"
+
+// reportCommand logs what a command changed, an import too: a line for each record. Nobody is named, for the
+// endpoint asks nobody who they are; client is the address from which it was called.
+func reportCommand(logger *zap.Logger, client string) func(directory.Told) {
+	return func(t directory.Told) {
+		change{
+			action: actionOf(t), reason: byCommand, client: client,
+			subject: t.Subject, before: orNothing(t.Before), after: orNothing(t.After),
+		}.log(logger)
+	}
+}
+
+// actionOf says what was done to a record in the words of W&B's audit log (AUD-5), as far as it has any.
+func actionOf(t directory.Told) string {
+	const made, changed, deleted = 0, 1, 2
+	done := changed
+	switch {
+	case t.Before == nil:
+		done = made
+	case t.After == nil:
+		done = deleted
+	}
+	switch t.Kind {
+	case directory.ToldUser:
+		switch {
+		case t.Deactivates():
+			return "user:deactivate"
+		case t.Reactivates():
+			return "user:reactivate"
+		}
+		return [...]string{"user:create", "user:update", "user:permanently_delete"}[done]
+	case directory.ToldTeam:
+		return [...]string{"team:create", "team:update", "team:delete"}[done]
+	case directory.ToldProject:
+		return [...]string{"project:create", "project:update", "project:delete"}[done]
+	case directory.ToldServiceAccount:
+		return [...]string{"team:create_service_account", "team:update_service_account", "team:delete_service_account"}[done]
+	case directory.ToldKey:
+		return [...]string{"user:create_api_key", "user:update_api_key", "user:delete_api_key"}[done]
+	case directory.ToldRoles:
+		return "organization:update_roles"
+	case directory.ToldOrganization:
+		return "organization:update"
+	default:
+		return string(t.Kind)
+	}
+}
+
+// orNothing keeps a record that is not there from becoming a value that is not nil.
+func orNothing(record []byte) any {
+	if record == nil {
+		return nil
+	}
+	return json.RawMessage(record)
 }
 
 // reportOwnerGone logs that restricted projects have lost their owner, beside the change by which that came.

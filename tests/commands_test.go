@@ -2,9 +2,11 @@ package tests
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -235,6 +237,72 @@ func TestCommands(t *testing.T) {
 			t.Errorf("%s list --json prints %q", noun, out)
 		}
 	}
+}
+
+// TestCommandsAreToldInTheLog: what commands and files change is an audit event for each record, with how it was and
+// is; what changes nothing or is refused is none.
+func TestCommandsAreToldInTheLog(t *testing.T) {
+	p := start(t, config{upstream: newRecorder(t).host()})
+	p.importFile(acme)
+	p.importFile(acme)
+	imported := p.entries("directory changed", 1)
+	key := p.mustIAM("key", "create", "--owner", "alice", "--name", "laptop")
+	p.mustIAM("user", "create", "carol", "--email", "carol@acme.test")
+	p.mustIAM("user", "set", "carol", "--role", "admin")
+	p.mustIAM("user", "set", "carol", "--role", "admin")
+	p.mustIAM("user", "set", "carol", "--active=false")
+	p.mustIAM("user", "set", "carol", "--active=true")
+	p.mustIAM("team", "set", "vision", "--private-projects", "on")
+	p.mustIAM("organization", "set", "--enforce-hidden", "off")
+	p.mustIAM("service-account", "create", "nightly-eval", "--team", "vision")
+	p.mustIAM("role", "create", "launcher", "--inherits", "viewer", "--permission", "run:stop")
+	p.mustIAM("project", "create", "vision/told", "--visibility", "restricted")
+	p.mustIAM("project", "set", "vision/told", "--visibility", "team")
+	p.mustIAM("project", "delete", "vision/told")
+	p.mustIAM("key", "delete", key[len("wbg-"):][:8])
+	p.mustIAM("user", "delete", "carol")
+	if _, err := p.iam("", "user", "set", "nobody", "--role", "admin"); err == nil {
+		t.Error("nobody was changed")
+	}
+	want := []string{
+		"user:create_api_key " + key[len("wbg-"):][:8] + " <nil> -> laptop",
+		"user:create carol <nil> -> member",
+		"user:update carol member -> admin",
+		"user:deactivate carol admin -> admin",
+		"user:reactivate carol admin -> admin",
+		"team:update vision vision -> vision",
+		"organization:update  <nil> -> map[enforced:map[hidden:off]]",
+		"team:create_service_account nightly-eval <nil> -> nightly-eval",
+		"organization:update_roles  <nil> -> launcher",
+		"project:create told <nil> -> restricted",
+		"project:update told restricted -> team",
+		"project:delete told team -> <nil>",
+		"user:delete_api_key " + key[len("wbg-"):][:8] + " laptop -> <nil>",
+		"user:permanently_delete carol admin -> <nil>",
+	}
+	what := func(record any) any {
+		fields, _ := record.(map[string]any)
+		if roles, ok := fields["roles"].([]any); ok && len(roles) > 0 {
+			fields, _ = roles[len(roles)-1].(map[string]any)
+		}
+		for _, name := range []string{"role", "visibility", "name"} {
+			if fields[name] != nil {
+				return fields[name]
+			}
+		}
+		return record
+	}
+	var got []string
+	for _, e := range p.entries("directory changed", len(imported)+len(want))[len(imported):] {
+		if e.fields["client"] == "" || e.fields["reason"] != "admin_endpoint" {
+			t.Errorf("event %v", e.fields)
+		}
+		got = append(got, fmt.Sprintf("%v %v %v -> %v", e.fields["action"], e.fields["subject"], what(e.fields["before"]), what(e.fields["after"])))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the log says\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	p.holdsNoCanary(key, aliceKey, bobKey)
 }
 
 // TestCommandsSayWhatIsWrong: every error names the cause, and the exit code is not 0.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,17 @@ func (p *process) entries(message string, n int) []entry {
 			}
 			found = append(found, e)
 		}
+		return len(found) >= n
+	})
+	return found
+}
+
+// changes waits until the log holds n lines of changes that people made, commands and imports apart, and returns
+// them.
+func (p *process) changes(n int) (found []entry) {
+	p.t.Helper()
+	p.await(fmt.Sprintf("%d changes", n), 30*time.Second, func() bool {
+		found = slices.DeleteFunc(p.entries("directory changed", 0), func(e entry) bool { return e.fields["reason"] == "admin_endpoint" })
 		return len(found) >= n
 	})
 	return found

@@ -128,7 +128,7 @@ func TestTeamsKeepTheirNames(t *testing.T) {
 func TestSCIMAudit(t *testing.T) {
 	h := startSCIM(t)
 	alice, vision := h.id("Users", "alice"), h.id("Groups", "vision")
-	first := len(h.entries("directory changed", 0))
+	first := len(h.changes(0))
 	h.must(201, "POST", "/scim/Users", createDev)
 	h.must(200, "PATCH", "/scim/Users/"+alice, patchBody(`{"op":"replace","path":"displayName","value":"A."}`))
 	h.must(200, "PATCH", "/scim/Users/"+alice, patchBody(`{"op":"replace","path":"displayName","value":"A."}`))
@@ -141,7 +141,7 @@ func TestSCIMAudit(t *testing.T) {
 	}
 	h.must(204, "DELETE", "/scim/Roles/"+role, "")
 	var got []string
-	for _, e := range h.entries("directory changed", first+7)[first:] {
+	for _, e := range h.changes(first + 7)[first:] {
 		f := e.fields
 		before, after := fmt.Sprint(f["before"]), fmt.Sprint(f["after"])
 		if before == after {

@@ -394,7 +394,7 @@ func TestSCIMDeactivation(t *testing.T) {
 	} {
 		h.refused(409, "", "active admin", c.method, "/scim/Users/"+root, c.body, "Authorization", "Bearer "+h.bot)
 	}
-	changes := h.entries("directory changed", 3)
+	changes := h.changes(3)
 	last := changes[len(changes)-1].fields
 	if last["action"] != "user:permanently_delete" || last["subject"] != alice || last["username"] != "root" || last["after"] != nil {
 		t.Errorf("the audit event of the deletion is %v", last)

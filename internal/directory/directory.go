@@ -112,6 +112,7 @@ type Directory struct {
 	targets      *sync.Pool // of *targetLookup
 	roster       *atomic.Pointer[roster]
 	acting       *Acting       // in whose name changes are made; nil asks nobody
+	told         func(Told)    // is told of changed records; may be nil
 	turn         chan struct{} // held by the one change among those that were beaten that is decided now
 }
 

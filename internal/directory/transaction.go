@@ -97,6 +97,7 @@ func (d *Directory) change(ctx context.Context, f func(*transaction) error) erro
 		case err == nil:
 			d.uses.forget(tx.ended)
 			tx.tellGone()
+			tx.tell()
 			return nil
 		case errors.Is(err, store.ErrConflict):
 			continue
