@@ -41,14 +41,14 @@ func (h *house) everybodyInPages(t *testing.T, dialect, path string, size int) (
 // are counted from the first person, as SCIM has it: who was there all the time is missed by nobody while people
 // are made, and seen by nobody twice while people are deleted.
 func TestManyInPagesWhileOthersChange(t *testing.T) {
-	const people = 12_000
+	const people = 6_000
 	h := newHouse(t)
 	fill(t, h.store, people)
 	all, _ := h.everybodyInPages(t, "wandb", "/scim/Users", 9999)
 	if len(all) != people+1 { // with root
 		t.Fatalf("%d people", len(all))
 	}
-	victims := slices.DeleteFunc(slices.Clone(all[:2000]), func(id string) bool { return id == string(h.admin.Ref.ID) })
+	victims := slices.DeleteFunc(slices.Clone(all[:1000]), func(id string) bool { return id == string(h.admin.Ref.ID) })
 	list := func(meanwhile func(i int)) ([]string, []int) {
 		t.Helper()
 		done := make(chan struct{})
@@ -85,6 +85,9 @@ func TestManyInPagesWhileOthersChange(t *testing.T) {
 
 	made := 0
 	ids, totals = list(func(i int) {
+		if i >= 1000 {
+			return // or people were made faster than they are listed, and the list had no end
+		}
 		must(201, "POST", "/scim/v2/Users", fmt.Sprintf(`{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"new-%d"}`, i))
 		made++
 	})
