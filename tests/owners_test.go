@@ -114,8 +114,8 @@ func TestOwnersLeave(t *testing.T) {
 		if got := sees(victorKey, "vision/of-"+name); got.status != http.StatusOK {
 			t.Errorf("%s: who is invited: %d %s", name, got.status, got.body)
 		}
-		if out := h.mustIAM("export"); strings.Contains(out, `"owner": "`+name+`"`) == (door.state != "deactivated") {
-			t.Errorf("%s: the export names an owner whom an import would refuse, or none", name)
+		if out := h.mustIAM("export"); strings.Contains(out, `"owner": "`+name+`"`) == (door.state == "deleted") {
+			t.Errorf("%s: the export names an owner who is not there, or not one who left", name)
 		}
 	}
 

@@ -103,7 +103,7 @@ type (
 // listed without key material: importing an export where they are recorded renames them at most, and
 // elsewhere ignores them. Importing an export into the directory that it came from changes nothing,
 // and into an empty one makes its like, but for keys and for what has no place in the file: projects
-// whose owners were deleted or left the team have none, projects left behind by deleted users are not exported, and
+// whose owners were deleted have none, projects left behind by deleted users are not exported, and
 // people are bound to their accounts at sign-in authorities anew when they next sign in.
 func (d *Directory) Export(ctx context.Context, w io.Writer) error {
 	for range attempts {
@@ -239,7 +239,7 @@ func (e *exporter) project(p *iam.Project) error {
 	if !ok {
 		return nil // left behind by a user who was deleted
 	}
-	out := exportedProject{Entity: entity, Name: p.Name, Visibility: p.Visibility, Owner: e.owner(p), Members: []exportedMember{}}
+	out := exportedProject{Entity: entity, Name: p.Name, Visibility: p.Visibility, Owner: e.principal(p.Owner), Members: []exportedMember{}}
 	for _, m := range p.Members {
 		out.Members = append(out.Members, e.member(p, m))
 	}
@@ -248,17 +248,6 @@ func (e *exporter) project(p *iam.Project) error {
 	})
 	e.file.Projects = append(e.file.Projects, out)
 	return nil
-}
-
-// owner names a project's owner, if an import would take them (judgeOwner).
-func (e *exporter) owner(p *iam.Project) string {
-	team, ok := p.Entity.Team()
-	if u := e.users[iam.UserID(p.Owner.ID)]; ok && p.Owner.Kind == iam.KindUser && u != nil {
-		if _, in := u.Membership(team); !in {
-			return "" // left the team (VIS-12)
-		}
-	}
-	return e.principal(p.Owner)
 }
 
 func (e *exporter) member(p *iam.Project, m iam.ProjectMember) exportedMember {
