@@ -100,8 +100,8 @@ func actionOf(t directory.Told) string {
 		return [...]string{"team:create_service_account", "team:update_service_account", "team:delete_service_account"}[done]
 	case directory.ToldKey:
 		return [...]string{"user:create_api_key", "user:update_api_key", "user:delete_api_key"}[done]
-	case directory.ToldRoles:
-		return "organization:update_roles"
+	case directory.ToldRole:
+		return [...]string{"role:create", "role:update", "role:delete"}[done]
 	case directory.ToldOrganization:
 		return "organization:update"
 	default:

@@ -273,7 +273,7 @@ func TestCommandsAreToldInTheLog(t *testing.T) {
 		"team:update vision vision -> vision",
 		"organization:update  <nil> -> map[enforced:map[hidden:off]]",
 		"team:create_service_account nightly-eval <nil> -> nightly-eval",
-		"organization:update_roles  <nil> -> launcher",
+		"role:create launcher <nil> -> launcher",
 		"project:create told <nil> -> restricted",
 		"project:update told restricted -> team",
 		"project:delete told team -> <nil>",
@@ -282,9 +282,6 @@ func TestCommandsAreToldInTheLog(t *testing.T) {
 	}
 	what := func(record any) any {
 		fields, _ := record.(map[string]any)
-		if roles, ok := fields["roles"].([]any); ok && len(roles) > 0 {
-			fields, _ = roles[len(roles)-1].(map[string]any)
-		}
 		for _, name := range []string{"role", "visibility", "name"} {
 			if fields[name] != nil {
 				return fields[name]

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -80,17 +79,7 @@ func TestKilledImportIsWholeOrNothing(t *testing.T) {
 			acknowledged <- err == nil
 		}()
 		p.await("the import to arrive", 30*time.Second, func() bool { return len(p.entries("received request", 0)) > received })
-		var answered, ok bool
-		select {
-		case ok = <-acknowledged:
-			answered = true
-		case <-time.After(moment):
-		}
-		p.cmd.Process.Signal(syscall.SIGKILL)
-		<-p.done
-		if !answered {
-			ok = <-acknowledged
-		}
+		ok := p.killAfter(moment, acknowledged)
 		p = start(t, config{upstream: upstream.host(), dir: p.dir})
 		out := p.mustIAM("export")
 		got := fmt.Sprint(strings.Count(out, `"username": "person-`), strings.Count(out, `"user": "person-`), strings.Count(out, `"name": "p`))

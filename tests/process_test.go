@@ -419,3 +419,21 @@ func runWith(dir string, env []string, args ...string) (string, error) {
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
+
+// killAfter kills the gateway with -9 a moment after something was begun that says in the end whether it was
+// acknowledged, or when it has said so. It reports what was said.
+func (p *process) killAfter(moment time.Duration, acknowledged <-chan bool) (ok bool) {
+	p.t.Helper()
+	answered := false
+	select {
+	case ok = <-acknowledged:
+		answered = true
+	case <-time.After(moment):
+	}
+	p.cmd.Process.Signal(syscall.SIGKILL)
+	<-p.done
+	if !answered {
+		ok = <-acknowledged
+	}
+	return ok
+}

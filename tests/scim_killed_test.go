@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -47,17 +46,7 @@ func TestKilledSCIMIsWholeOrNothing(t *testing.T) {
 			a, err := h.try("PATCH", path, add, http.Header{"Authorization": {"Bearer " + h.admin}, "Content-Type": {"application/scim+json"}})
 			acknowledged <- err == nil && a.status == 204
 		}()
-		var answered, ok bool
-		select {
-		case ok = <-acknowledged:
-			answered = true
-		case <-time.After(moment):
-		}
-		h.cmd.Process.Signal(syscall.SIGKILL)
-		<-h.done
-		if !answered {
-			ok = <-acknowledged
-		}
+		ok := h.killAfter(moment, acknowledged)
 		h.process = start(t, config{upstream: h.upstream.host(), dir: h.dir})
 		team, persons := inside()
 		switch {

@@ -49,7 +49,7 @@ func (s *Service) keyLimits(ctx context.Context, r request) (l iam.KeyLimits, er
 	}
 	l.ReadOnly = value(r.ReadOnly)
 	if r.Expires != nil {
-		if l.Expires, err = parseExpires(*r.Expires, time.Now()); err != nil {
+		if l.Expires, err = parseExpires(*r.Expires, s.now()); err != nil {
 			return l, err
 		}
 	}

@@ -75,10 +75,8 @@ func (d *Directory) OwnerOrAbsence(ctx context.Context, key iam.Secret) (*iam.Pr
 	case !p.Active:
 		return nil, Absence{}, Deactivated(p)
 	}
-	if p.Limits != nil {
-		if err := d.Expired(p); err != nil {
-			return nil, Absence{}, err
-		}
+	if err := d.Expired(p); err != nil {
+		return nil, Absence{}, err
 	}
 	if d.uses != nil && held.First(d.uses.round.Load()) { // last: what was refused above is no use
 		d.uses.note(d.sumOf(key))

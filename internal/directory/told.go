@@ -1,10 +1,14 @@
 package directory
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
+
+	"github.com/wandb-gateway/wandb-gateway/internal/store"
 )
 
 // Told is one record that a change made, changed or deleted, for audit events.
@@ -19,14 +23,14 @@ type Told struct {
 // ToldKind is what a record is of.
 type ToldKind string
 
-// The kinds. All custom roles are one record.
+// The kinds. A custom role is told as if it had a record of its own.
 const (
 	ToldUser           ToldKind = "user"
 	ToldTeam           ToldKind = "team"
 	ToldProject        ToldKind = "project"
 	ToldServiceAccount ToldKind = "service_account"
 	ToldKey            ToldKind = "api_key"
-	ToldRoles          ToldKind = "roles"
+	ToldRole           ToldKind = "role"
 	ToldOrganization   ToldKind = "organization"
 )
 
@@ -39,34 +43,57 @@ func (d *Directory) Telling(f func(Told)) *Directory {
 	return &telling
 }
 
-// tell tells what was committed, in the order of the records' keys. What only helps to find something is left out.
-func (tx *transaction) tell() {
+// tell tells what was committed. What only helps to find something is left out.
+func (tx *transaction) tell(committed []store.Write) {
 	if tx.d.told == nil {
 		return
 	}
-	var keys []string
-	for key := range tx.staged {
-		if tx.writesRecord(key) {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
-	for _, key := range keys {
-		kind, ok := tx.d.names.kindOf(key)
-		if !ok {
+	for _, w := range committed {
+		kind, ok := tx.d.names.kindOf(w.Key)
+		if !ok || !tx.writesRecord(w.Key) {
 			continue
 		}
-		t := Told{Kind: kind, Before: tx.read[key].Value, After: tx.staged[key]}
-		t.Subject = subjectOf(kind, cmp.Or(string(t.After), string(t.Before)))
-		tx.d.told(t)
+		before, after := tx.read[w.Key].Value, tx.staged[w.Key]
+		if kind == ToldRole {
+			tellRoles(before, after, tx.d.told)
+			continue
+		}
+		tx.d.told(Told{kind, subjectOf(kind, cmp.Or(string(after), string(before))), before, after})
 	}
+}
+
+// tellRoles tells each custom role that differs between two states of the one record that holds them all.
+func tellRoles(before, after []byte, told func(Told)) {
+	was, is := rolesIn(before), rolesIn(after)
+	names := slices.AppendSeq(slices.Collect(maps.Keys(was)), maps.Keys(is))
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		if !bytes.Equal(was[name], is[name]) {
+			told(Told{ToldRole, name, was[name], is[name]})
+		}
+	}
+}
+
+// rolesIn reads the roles of a record by name; none of one that is not there.
+func rolesIn(record []byte) map[string]json.RawMessage {
+	var list struct {
+		Roles []json.RawMessage `json:"roles"`
+	}
+	if json.Unmarshal(record, &list) != nil {
+		return nil
+	}
+	roles := map[string]json.RawMessage{}
+	for _, role := range list.Roles {
+		roles[subjectOf(ToldRole, string(role))] = role
+	}
+	return roles
 }
 
 // kindOf returns what the record with that key is of, and false for one that nobody would ask for.
 func (n *names) kindOf(key string) (ToldKind, bool) {
 	switch key {
 	case n.roles:
-		return ToldRoles, true
+		return ToldRole, true
 	case n.organization:
 		return ToldOrganization, true
 	}
@@ -106,9 +133,9 @@ func subjectOf(kind ToldKind, record string) string {
 		return named.Username
 	case ToldKey:
 		return named.ID
-	case ToldTeam, ToldProject, ToldServiceAccount:
+	case ToldTeam, ToldProject, ToldServiceAccount, ToldRole:
 		return named.Name
-	case ToldRoles, ToldOrganization:
+	case ToldOrganization:
 		return ""
 	default:
 		return ""

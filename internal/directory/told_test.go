@@ -64,6 +64,17 @@ func TestTelling(t *testing.T) {
 	h.ok(second(d.SetUser(ctx, root, directory.UserChange{Name: &name})))
 	expect("user root changed")
 
+	launcher := iam.CustomRole{Name: "launcher", Inherits: iam.RoleViewer}
+	for range 2 {
+		h.ok(second(d.SetRole(ctx, launcher)))
+	}
+	h.ok(second(d.SetRole(ctx, iam.CustomRole{Name: "pilot", Inherits: iam.RoleViewer})))
+	expect("role launcher made", "role pilot made")
+	launcher.Permissions = []string{"run:stop"}
+	h.ok(second(d.SetRole(ctx, launcher)))
+	h.ok(second(d.DeleteRole(ctx, "pilot")))
+	expect("role launcher changed", "role pilot deleted")
+
 	h.ok(second(h.CreateTeam(ctx, "audio")))
 	expect() // not by this door
 }

@@ -97,7 +97,7 @@ func (d *Directory) change(ctx context.Context, f func(*transaction) error) erro
 		case err == nil:
 			d.uses.forget(tx.ended)
 			tx.tellGone()
-			tx.tell()
+			tx.tell(writes)
 			return nil
 		case errors.Is(err, store.ErrConflict):
 			continue
