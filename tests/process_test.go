@@ -43,6 +43,9 @@ func buildAndRun(m *testing.M) int {
 	args := []string{"build", "-o", binary}
 	if raceEnabled {
 		args = append(args, "-race")
+		// A binary with the race detector waits a second before it ends, for threads that still run. There are hundreds of
+		// commands; what it finds it prints at once.
+		os.Setenv("GORACE", "atexit_sleep_ms=50 "+os.Getenv("GORACE"))
 	}
 	build := exec.Command("go", append(args, "github.com/wandb-gateway/wandb-gateway/cmd/wandb-gateway")...)
 	build.Stderr = os.Stderr
